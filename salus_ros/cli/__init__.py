@@ -1,0 +1,1 @@
+"""The `salus` command, one file a sub-command."""

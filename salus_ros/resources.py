@@ -1,0 +1,32 @@
+"""Where the package's own files (config/, launch/) lie, in a checkout and in an install."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def share_folder() -> Path:
+    """Folder that holds config/ and launch/.
+
+    The checkout where this code runs from one, else share/salus_ros of the ament prefixes or of
+    the Python prefix. Raises FileNotFoundError naming the folders that were tried.
+    """
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) + [sys.prefix]
+    candidates = [CHECKOUT, *(Path(p) / "share" / "salus_ros" for p in prefixes if p)]
+    for folder in candidates:
+        if (folder / "config").is_dir():
+            return folder
+    tried = ", ".join(str(c) for c in candidates)
+    raise FileNotFoundError(f"salus_ros: no config folder in {tried}; reinstall the package")
+
+
+def config_file(name: str) -> Path:
+    """Path of a file in config/. Raises FileNotFoundError where it isn't there."""
+    path = share_folder() / "config" / name
+    if not path.is_file():
+        raise FileNotFoundError(f"no such configuration file: {path}")
+    return path

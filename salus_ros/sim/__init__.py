@@ -1,0 +1,1 @@
+"""The simulated Panda rig: scene, control, tasks, expert."""

@@ -1,0 +1,41 @@
+"""Installs salus_ros: with pip on PyPI's ROS wheels, or as an ament_python package with colcon."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NODES = [
+    "vla_policy",
+    "signal_publisher",
+    "failure_predictor",
+    "safety_supervisor",
+    "lifecycle_manager",
+    "sim_rig",
+]
+
+setup(
+    name="salus_ros",
+    version="0.1.0",
+    description="Real-time ROS 2 nodes that run vision-language-action policies, fast and supervised",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["salus_ros", "salus_ros.*"]),
+    package_data={"salus_ros": ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["config/salus_ros"]),
+        ("share/salus_ros", ["package.xml"]),
+        ("share/salus_ros/launch", glob("launch/*.launch.py")),
+        ("share/salus_ros/config", glob("config/*.yaml")),
+    ],
+    install_requires=["numpy", "pyyaml", "rich", "ruckig", "typer"],
+    extras_require={
+        "sim": ["gym-hil", "mujoco"],
+        "test": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML"],
+    },
+    entry_points={
+        "console_scripts": [
+            "salus = salus_ros.cli.main:main",
+            *(f"{node} = salus_ros.nodes.{node}:main" for node in NODES),
+        ]
+    },
+)
