@@ -18,6 +18,18 @@ FloatArray = NDArray[np.float64]
 NANOSECONDS = 1_000_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """One moment on two clocks [ns].
+
+    ros: the clock of message stamps, which may jump. steady: never jumps; ages of what arrived
+    are judged on it. In lock-step both are the rig's time.
+    """
+
+    ros: int
+    steady: int
+
+
 def seconds(nanoseconds: int) -> float:
     """Nanoseconds as seconds."""
     return nanoseconds / NANOSECONDS
@@ -44,13 +56,26 @@ class JointState:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockPose:
+    """True pose of a block in the robot's base frame: position [3] m, yaw rad (about z)."""
+
+    color: str
+    position: FloatArray
+    yaw: float
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
-    """What a policy sees: images by camera name, [height, width, 3] uint8 RGB."""
+    """What a policy sees: images by camera name, [height, width, 3] uint8 RGB.
+
+    privileged_blocks: true poses that only a simulation knows, for the scripted expert alone.
+    """
 
     stamp: int
     joints: JointState
     instruction: str
     images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    privileged_blocks: tuple[BlockPose, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
