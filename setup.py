@@ -29,7 +29,7 @@ setup(
     ],
     install_requires=["numpy", "pyyaml", "rich", "ruckig", "typer"],
     extras_require={
-        "sim": ["gym-hil", "mujoco"],
+        "sim": ["gym-hil", "mujoco<3.9"],
         "test": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML"],
     },
     entry_points={
