@@ -1,0 +1,80 @@
+"""How a new chunk and the plan being executed become one.
+
+A weight is the share of the old plan in a row: 1 keeps it, 0 takes the new chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from salus_ros.interfaces import FloatArray
+
+MergingMode = Literal["latest", "weighted", "conservative", "temporal_ensemble", "rtc"]
+RtcSchedule = Literal["zeros", "ones", "linear", "exp"]
+MERGING_MODES: tuple[str, ...] = get_args(MergingMode)
+RTC_SCHEDULES: tuple[str, ...] = get_args(RtcSchedule)
+
+_FIXED_SHARE = {"latest": 0.0, "weighted": 0.3, "conservative": 0.7}
+
+
+def old_weights(mode: str, overlap: int, frozen: int, schedule: str) -> FloatArray:
+    """Share of the old plan in each of the `overlap` rows that it has in common with a new chunk.
+
+    frozen: how many of them are executed before the new chunk can act, kept in `rtc` only.
+    Returns [overlap] in [0, 1]. Not for `temporal_ensemble`, which remembers more than one plan.
+    """
+    if mode == "rtc":
+        return rtc_weights(schedule, frozen, overlap)
+    return np.full(overlap, _FIXED_SHARE[mode])
+
+
+def rtc_weights(schedule: str, frozen: int, end: int) -> FloatArray:
+    """Soft mask of real-time chunking (Black, Galliker, Levine, arXiv 2506.07339, equation 5).
+
+    1 for the first `frozen` rows; then, up to row `end`, with c = (end - i) / (end - frozen + 1):
+    0 (zeros), 1 (ones), c (linear) or c (e^c - 1) / (e - 1) (exp). Returns [end] in [0, 1].
+    """
+    frozen = min(max(frozen, 0), end)
+    weights = np.ones(end)
+    if schedule == "ones":
+        return weights
+    ramp = (end - np.arange(frozen, end)) / (end - frozen + 1.0)
+    shapes = {
+        "zeros": np.zeros_like(ramp),
+        "linear": ramp,
+        "exp": ramp * np.expm1(ramp) / np.expm1(1.0),
+    }
+    weights[frozen:] = shapes[schedule]
+    return weights
+
+
+def blend(old: FloatArray, new: FloatArray, weights: FloatArray) -> FloatArray:
+    """weights * old + (1 - weights) * new, row by row. old, new [rows, dims], weights [rows]."""
+    return np.asarray(new + weights[:, None] * (old - new))
+
+
+def temporal_ensemble(
+    chunks: Sequence[tuple[int, FloatArray]], first: int, last: int, coefficient: float
+) -> FloatArray:
+    """Average of all chunks that hold a row, weighted exp(-coefficient * i), i = 0 the oldest.
+
+    (Zhao et al., arXiv 2304.13705, algorithm 2.) chunks: (index of row 0, actions), oldest first;
+    at least one holds each of the rows first ... last. Returns [last - first + 1, dims].
+    """
+    dims = chunks[-1][1].shape[1]
+    total = np.zeros((last - first + 1, dims))
+    weight = np.zeros(last - first + 1)
+    rank = np.zeros(last - first + 1)
+    for start, actions in chunks:
+        low, high = max(first, start), min(last, start + len(actions) - 1)
+        if low > high:
+            continue
+        rows = slice(low - first, high - first + 1)
+        share = np.exp(-coefficient * rank[rows])
+        total[rows] += share[:, None] * actions[low - start : high - start + 1]
+        weight[rows] += share
+        rank[rows] += 1.0
+    return total / weight[:, None]
