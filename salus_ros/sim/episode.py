@@ -1,0 +1,216 @@
+"""Episodes: when a task is done, and when, how and since when it has failed.
+
+Success
+    pick: the task's block stands at least LIFT above its start, held by both fingers, for HOLD
+    seconds on end. reach: the tool point is above the block, at rest, for HOLD seconds on end.
+Failures, with their onset
+    collision: the first contact between robot and table, itself or a block whose net force is
+    above the bound. Ends the episode.
+    drop: a block that was lifted has left the grasp; onset is the moment that a finger lost it.
+    Ends the episode where the block has come to lie out of reach; else it is recorded, and the
+    episode goes on, since the block can be picked again.
+    miss: the gripper was closed on nothing (picks only); onset is the moment that the opening
+    became too small for a block. Recorded; the episode goes on.
+    timeout: the time limit. Ends the episode; onset is the last moment from which the task could
+    still be done in the shortest time known for what was left of it.
+The status shows the first failure of an episode, also where the policy recovers from it and
+succeeds after all; `Episode.events` lists them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import numpy as np
+
+from salus_ros.interfaces import FloatArray, seconds
+from salus_ros.sim.scene import BLOCK_SIZE
+from salus_ros.sim.tasks import Task
+
+LIFT = 0.10
+"""Height above its start at which a block is picked [m]."""
+HOLD = 500_000_000
+"""How long success must last [ns]."""
+REACH_HEIGHT = (0.03, 0.14)
+"""Tool point's height above the block's centre in a reach [m]."""
+REACH_OFFSET = 0.025
+"""Most horizontal distance between tool point and block in a reach [m]."""
+REST_SPEED = 0.03
+"""Tool speed that counts as at rest [m/s]."""
+LIFTED = 0.015
+"""Height from which a block that leaves the grasp has been dropped [m]."""
+MISS_WIDTH = BLOCK_SIZE - 0.010
+"""Opening [m] below which there can't be a block between the fingers."""
+LOST_AFTER = 40_000_000
+"""How long a contact must be lost to count: fingers chatter for a step or two [ns]."""
+SHORTEST = {"pick": 2.5, "lift": 1.1, "reach": 1.2}
+"""Shortest time [s] known for what is left: a whole pick, one from the grasp on, a reach."""
+REACHABLE_LOWER = np.array([0.25, -0.40, -0.02])
+REACHABLE_UPPER = np.array([0.75, 0.40, 1.00])
+"""Box [m] in which a block can still be picked."""
+
+
+class Phase(IntEnum):
+    """As in Episode.msg."""
+
+    RUNNING = 0
+    ENDED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeStatus:
+    """State of the episode; mirrors Episode.msg.
+
+    failure_type: "collision", "drop", "miss", "timeout" or empty. failure_onset, end: seconds
+    since the start of the episode, -1 where not yet or none.
+    """
+
+    number: int
+    seed: int
+    instruction: str
+    disturbance: str
+    phase: Phase = Phase.RUNNING
+    success: bool = False
+    failure_type: str = ""
+    failure_onset: float = -1.0
+    end: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FailureEvent:
+    """One failure: type, onset and what it was with ("table", a colour, ...); onset in seconds."""
+
+    type: str
+    onset: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What an episode is judged by, at one time [ns] since its start.
+
+    grasped: colour of the block that both fingers touch. blocks: centres [3] m by colour.
+    tool [3] m, tool_speed m/s; opening and commanded_opening of the gripper m.
+    """
+
+    time: int
+    grasped: str | None
+    blocks: dict[str, FloatArray]
+    tool: FloatArray
+    tool_speed: float
+    opening: float
+    commanded_opening: float
+
+
+class Episode:
+    """Judges one episode from the moments that it is shown, in order of time."""
+
+    def __init__(
+        self,
+        status: EpisodeStatus,
+        task: Task,
+        blocks: dict[str, FloatArray],
+        limit: int,
+    ) -> None:
+        """`blocks`: centres [3] m at the start, by colour; limit: time limit [ns]."""
+        self.status = status
+        self.events: list[FailureEvent] = []
+        self._task = task
+        self._start_heights = {c: float(p[2]) for c, p in blocks.items()}
+        self._limit = limit
+        self._good_since = -1
+        self._held: str | None = None
+        self._held_at = 0
+        self._lifted = False
+        self._closed_on_nothing = False
+        self._last_feasible = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether it is still being judged."""
+        return self.status.phase is Phase.RUNNING
+
+    def collide(self, time: int, what: str) -> None:
+        """A contact force above the bound at `time` [ns]: the episode ends."""
+        if self.running:
+            self._record("collision", time, what)
+            self._end(time, success=False)
+
+    def judge(self, moment: Moment) -> None:
+        """Look at one moment; changes `status` and `events`."""
+        if not self.running:
+            return
+        self._watch_grasp(moment)
+        self._watch_closing(moment)
+        if moment.time + self._needed(moment) <= self._limit:
+            self._last_feasible = moment.time
+        good = self._picked(moment) if self._task.action == "pick" else self._reached(moment)
+        if not good:
+            self._good_since = -1
+        elif self._good_since < 0:
+            self._good_since = moment.time
+        if good and moment.time - self._good_since >= HOLD:
+            self._end(moment.time, success=True)
+        elif self._lies_out_of_reach(moment):
+            self._end(moment.time, success=False)
+        elif moment.time >= self._limit:
+            self._record("timeout", self._last_feasible, "")
+            self._end(moment.time, success=False)
+
+    def _picked(self, moment: Moment) -> bool:
+        color = self._task.color
+        return moment.grasped == color and self._height(moment, color) >= LIFT
+
+    def _reached(self, moment: Moment) -> bool:
+        offset = moment.tool - moment.blocks[self._task.color]
+        return bool(
+            REACH_HEIGHT[0] <= offset[2] <= REACH_HEIGHT[1]
+            and np.hypot(offset[0], offset[1]) <= REACH_OFFSET
+            and moment.tool_speed <= REST_SPEED
+        )
+
+    def _height(self, moment: Moment, color: str) -> float:
+        return float(moment.blocks[color][2]) - self._start_heights[color]
+
+    def _watch_grasp(self, moment: Moment) -> None:
+        if moment.grasped is not None:
+            if moment.grasped != self._held:
+                self._lifted = False
+            self._held, self._held_at = moment.grasped, moment.time
+            self._lifted |= self._height(moment, moment.grasped) >= LIFTED
+        elif self._held is not None and moment.time - self._held_at >= LOST_AFTER:
+            if self._lifted:
+                self._record("drop", self._held_at, self._held)
+            self._held, self._lifted = None, False
+
+    def _watch_closing(self, moment: Moment) -> None:
+        if self._task.action != "pick":
+            return
+        closing = moment.commanded_opening < MISS_WIDTH
+        empty = closing and moment.grasped is None and moment.opening < MISS_WIDTH
+        # A block that slips out is a drop, not also a miss: `_held` still names it.
+        if empty and not self._closed_on_nothing and self._held is None:
+            self._record("miss", moment.time, "")
+        if empty or not closing:
+            self._closed_on_nothing = empty
+
+    def _needed(self, moment: Moment) -> int:
+        held = self._task.action == "pick" and moment.grasped == self._task.color
+        return round(SHORTEST["lift" if held else self._task.action] * 1e9)
+
+    def _lies_out_of_reach(self, moment: Moment) -> bool:
+        place = moment.blocks[self._task.color]
+        inside = np.all(place >= REACHABLE_LOWER) and np.all(place <= REACHABLE_UPPER)
+        return bool(self.events) and not bool(inside)
+
+    def _record(self, kind: str, onset: int, detail: str) -> None:
+        self.events.append(FailureEvent(kind, seconds(onset), detail))
+        if not self.status.failure_type:
+            self._change(failure_type=kind, failure_onset=seconds(onset))
+
+    def _end(self, time: int, success: bool) -> None:
+        self._change(phase=Phase.ENDED, success=success, end=seconds(time))
+
+    def _change(self, **changes: object) -> None:
+        self.status = replace(self.status, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,97 @@
+"""How a disturbance acts on the simulation.
+
+The model is shared by all episodes of a rig, so whatever is changed in it is put back by `clear`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from salus_ros.interfaces import FloatArray
+from salus_ros.sim.disturbances import Disturbance
+from salus_ros.sim.scene import Scene
+from salus_ros.sim.tasks import Task
+
+PUSH_TIME = 300_000_000
+"""How long a push lasts [ns]."""
+_CAMERA_FAULTS = ("camera_covered", "camera_blurred", "camera_shifted")
+_PHYSICAL = ("block_pushed", "actuator_weakened", "joint_friction")
+# A finger that has the same priority as the block would keep its own, higher friction.
+_ABOVE_PADS = 2
+
+
+class Faults:
+    """The disturbance of one episode, in force; None: undisturbed."""
+
+    def __init__(self, scene: Scene, disturbance: Disturbance | None, color: str) -> None:
+        """`color`: the task's block. Acts on the model at once where it is there from the start."""
+        self.disturbance = disturbance
+        self.name = disturbance.name if disturbance else ""
+        self.active = self.name in _PHYSICAL
+        self._model = scene.model
+        self._block_velocity = scene.block_qvel[color]
+        self._geom = int(scene.model.geom(color).id)
+        self._saved = (
+            scene.model.geom_priority[self._geom].copy(),
+            scene.model.geom_friction[self._geom].copy(),
+        )
+        if disturbance is not None and self.name == "block_slippery":
+            scene.model.geom_priority[self._geom] = _ABOVE_PADS
+            scene.model.geom_friction[self._geom, 0] = disturbance.magnitude
+
+    def clear(self) -> None:
+        """Put the model back as it was."""
+        self._model.geom_priority[self._geom], self._model.geom_friction[self._geom] = self._saved
+        self._model.dof_frictionloss[:7] = 0.0
+
+    def apply(self, data: Any, torques: FloatArray, time: int) -> FloatArray:
+        """Act on a physics step at `time` [ns] of the episode; the torques [7] Nm that are left."""
+        fault = self.disturbance
+        if fault is None or time < fault.onset:
+            return torques
+        if self.name == "actuator_weakened":
+            weak: FloatArray = torques * (1.0 - min(fault.magnitude, 1.0))
+            return weak
+        if self.name == "joint_friction":
+            self._model.dof_frictionloss[:7] = fault.magnitude * _FRICTION_SHARE
+        elif time < fault.onset + PUSH_TIME:
+            speed = fault.magnitude / (PUSH_TIME * 1e-9)
+            a = self._block_velocity
+            data.qvel[a] = speed * np.cos(fault.direction)
+            data.qvel[a + 1] = speed * np.sin(fault.direction)
+        return torques
+
+    def observation_delay(self, time: int) -> int:
+        """How late observations are delivered at `time` [ns] of the episode [ns]."""
+        fault = self.disturbance
+        if fault is None or self.name != "latency" or time < fault.onset:
+            return 0
+        return round(fault.magnitude * 1e9)
+
+    def camera_fault(self, time: int) -> Disturbance | None:
+        """The camera disturbance that is in force at `time` [ns] of the episode."""
+        fault = self.disturbance
+        if fault is None or self.name not in _CAMERA_FAULTS or time < fault.onset:
+            return None
+        return fault
+
+    @property
+    def block_shift(self) -> FloatArray | None:
+        """By how much (x, y) [m] the blocks' area is moved, where it is."""
+        fault = self.disturbance
+        if fault is None or self.name != "block_moved":
+            return None
+        side = 1.0 if fault.direction > 0 else -1.0
+        return np.array([0.0, side * fault.magnitude])
+
+
+# The small wrist joints have small motors.
+_FRICTION_SHARE = np.array([1.0, 1.0, 1.0, 1.0, 0.2, 0.2, 0.2])
+
+
+def wrong_task(task: Task, colors: tuple[str, ...], rng: np.random.Generator) -> Task:
+    """The same task with another of the colours on the table."""
+    others = [c for c in colors if c != task.color]
+    return Task(task.action, str(rng.choice(others)))
