@@ -174,7 +174,7 @@ class JointController:
 
     def _brake(self) -> None:
         self.mode = ControllerMode.BRAKING
-        self._rejection = "no command for {:.0f} ms".format(self.config.timeout / 1e6)
+        self._rejection = f"no command for {self.config.timeout / 1e6:.0f} ms"
         positions, velocities = self._reference
         duration = float(np.abs(velocities).max()) / self.config.brake_deceleration
         self._restart_clock(0)
@@ -196,8 +196,10 @@ class JointController:
     ) -> FloatArray:
         """Joint torques [7] Nm for the measured state; bias: gravity and Coriolis torques."""
         wanted = self._reference
-        spring: FloatArray = self._stiffness * (wanted[0] - positions)
-        return spring + self._damping * (wanted[1] - velocities) + bias
+        torques: FloatArray = self._stiffness * (wanted[0] - positions)
+        torques += self._damping * (wanted[1] - velocities)
+        torques += bias
+        return torques
 
 
 def _hermite(start: _Knot, end: _Knot, clock: float) -> FloatArray:

@@ -17,7 +17,9 @@ from salus_ros.sim.tasks import Task
 PUSH_TIME = 300_000_000
 """How long a push lasts [ns]."""
 _CAMERA_FAULTS = ("camera_covered", "camera_blurred", "camera_shifted")
-_PHYSICAL = ("block_pushed", "actuator_weakened", "joint_friction")
+_PHYSICAL = ("block_pushed", "block_slippery", "actuator_weakened", "joint_friction")
+# A push is a soft one: it yields where the block is stuck between the fingers.
+_PUSH_GAIN, _PUSH_FORCE = 5.0, 1.5
 # A finger that has the same priority as the block would keep its own, higher friction.
 _ABOVE_PADS = 2
 
@@ -37,9 +39,6 @@ class Faults:
             scene.model.geom_priority[self._geom].copy(),
             scene.model.geom_friction[self._geom].copy(),
         )
-        if disturbance is not None and self.name == "block_slippery":
-            scene.model.geom_priority[self._geom] = _ABOVE_PADS
-            scene.model.geom_friction[self._geom, 0] = disturbance.magnitude
 
     def clear(self) -> None:
         """Put the model back as it was."""
@@ -56,12 +55,21 @@ class Faults:
             return weak
         if self.name == "joint_friction":
             self._model.dof_frictionloss[:7] = fault.magnitude * _FRICTION_SHARE
-        elif time < fault.onset + PUSH_TIME:
-            speed = fault.magnitude / (PUSH_TIME * 1e-9)
-            a = self._block_velocity
-            data.qvel[a] = speed * np.cos(fault.direction)
-            data.qvel[a + 1] = speed * np.sin(fault.direction)
+        elif self.name == "block_slippery":
+            self._model.geom_priority[self._geom] = _ABOVE_PADS
+            self._model.geom_friction[self._geom, 0] = fault.magnitude
+        else:
+            self._push(data, fault, time - fault.onset)
         return torques
+
+    def _push(self, data: Any, fault: Disturbance, elapsed: int) -> None:
+        """Force on the block: towards the push's speed, bounded; none once the push is over."""
+        a = self._block_velocity
+        speed = fault.magnitude / (PUSH_TIME * 1e-9)
+        for i, share in enumerate((np.cos(fault.direction), np.sin(fault.direction))):
+            force = _PUSH_GAIN * (speed * share - float(data.qvel[a + i]))
+            bounded = min(max(force, -_PUSH_FORCE), _PUSH_FORCE)
+            data.qfrc_applied[a + i] = bounded if elapsed < PUSH_TIME else 0.0
 
     def observation_delay(self, time: int) -> int:
         """How late observations are delivered at `time` [ns] of the episode [ns]."""

@@ -51,3 +51,39 @@ def tool_down(x: float, y: float, z: float, yaw: float) -> FloatArray:
     if np.any(q < LOWER) or np.any(q > UPPER):
         raise ValueError(f"({x:.3f}, {y:.3f}, {z:.3f}) m at yaw {yaw:.2f} is outside joint limits")
     return q
+
+
+def tool_pose(positions: FloatArray) -> FloatArray:
+    """Tool point and yaw (x, y, z m, yaw rad) of any joint positions [7] rad; tilt is left out."""
+    pose = np.eye(4)
+    for angle, (a, d, alpha) in zip(positions, _DH, strict=True):
+        pose = pose @ _link(a, d, alpha, float(angle))
+    point = pose @ np.array([0.0, 0.0, TOOL, 1.0])
+    across = pose[:3, :3] @ _FINGER_AXIS
+    return np.array([*point[:3], np.arctan2(across[0], -across[1])])
+
+
+# Franka's modified DH parameters (a, d, alpha) of joints 1 to 7; the flange is part of TOOL.
+_DH = (
+    (0.0, D1, 0.0),
+    (0.0, 0.0, -np.pi / 2),
+    (0.0, D3, np.pi / 2),
+    (A4, 0.0, np.pi / 2),
+    (-A4, D5, -np.pi / 2),
+    (0.0, 0.0, np.pi / 2),
+    (A7, 0.0, np.pi / 2),
+)
+# Along this direction of the last link's frame the fingers close.
+_FINGER_AXIS = np.array([np.sin(_YAW_OFFSET), np.cos(_YAW_OFFSET), 0.0])
+
+
+def _link(a: float, d: float, alpha: float, angle: float) -> FloatArray:
+    c, s, ca, sa = np.cos(angle), np.sin(angle), np.cos(alpha), np.sin(alpha)
+    return np.array(
+        [
+            [c, -s, 0.0, a],
+            [s * ca, c * ca, -sa, -d * sa],
+            [s * sa, c * sa, ca, d * ca],
+            [0.0, 0.0, 0.0, 1.0],
+        ]
+    )

@@ -74,7 +74,7 @@ class CameraRenderer:
 
     def _one(self, camera: str, fault: Disturbance | None) -> Image:
         self._renderer.update_scene(self._data, camera)
-        image: Image = self._renderer.render()
+        image: Image = np.asarray(self._renderer.render(), np.uint8)
         if fault is not None and fault.name == "camera_covered":
             return cover(image, fault.magnitude, left=fault.direction > 0)
         if fault is not None and fault.name == "camera_blurred":
@@ -99,7 +99,7 @@ class CameraRenderer:
 def cover(image: Image, share: float, left: bool) -> Image:
     """The image with `share` (0 to 1) of its width black, from the left or from the right."""
     columns = round(min(max(share, 0.0), 1.0) * image.shape[1])
-    covered = image.copy()
+    covered: Image = image.copy()
     if columns:
         covered[:, slice(0, columns) if left else slice(-columns, None)] = 0
     return covered
@@ -108,12 +108,11 @@ def cover(image: Image, share: float, left: bool) -> Image:
 def blur(image: Image, radius: int) -> Image:
     """The image averaged over squares of 2 * radius + 1 px; the border is repeated."""
     if radius < 1:
-        return image.copy()
+        return np.array(image)
     result = image.astype(np.float32)
     for axis in (0, 1):
         result = _moving_average(result, radius, axis)
-    blurred: Image = np.rint(result).astype(np.uint8)
-    return blurred
+    return np.asarray(np.rint(result), np.uint8)
 
 
 def _moving_average(values: NDArray[np.float32], radius: int, axis: int) -> NDArray[np.float32]:

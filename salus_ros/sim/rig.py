@@ -36,6 +36,8 @@ from salus_ros.sim.tasks import Task, draw_blocks, draw_free_place, parse_instru
 JUDGE_EVERY = 5
 """Physics steps between two looks at the episode; collisions are looked for at each step."""
 _GRIPPER = 7
+_HISTORY = 300
+"""Snapshots kept for latency: 3 s at 100 Hz."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Rig:
         self._policy_instruction = ""
         self._present: tuple[str, ...] = ()
         self._faults = Faults(self.scene, None, "red")
-        self._history: deque[Snapshot] = deque(maxlen=200)
+        self._history: deque[Snapshot] = deque(maxlen=_HISTORY)
         # Views into MuJoCo's arrays; fetching them anew costs more than the arithmetic.
         self._qpos, self._qvel = self._data.qpos[:7], self._data.qvel[:7]
         self._bias, self._ctrl = self._data.qfrc_bias[:7], self._data.ctrl
@@ -213,7 +215,8 @@ class Rig:
         self._status = self._episode.status
 
     def _remember(self) -> None:
-        if self._faults.observation_delay(self._time - self._episode_start) or not self._history:
+        # Only latency looks back, and it must find what was before its onset, too.
+        if self._faults.name == "latency":
             self._history.append(self._take())
 
     # --- robot ---
@@ -342,5 +345,9 @@ class Rig:
 
 
 def _yaw(quaternion: FloatArray) -> float:
-    w, x, y, z = (float(v) for v in quaternion)
-    return float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+    """Yaw [rad] of a cube: of its first axis, or of its second where the first stands upright."""
+    matrix = np.zeros(9)
+    mujoco.mju_quat2Mat(matrix, quaternion)
+    axes = matrix.reshape(3, 3).T
+    axis = axes[0] if abs(axes[0][2]) < 0.7 else axes[1]
+    return float(np.arctan2(axis[1], axis[0]))
