@@ -9,7 +9,6 @@ import numpy as np
 from salus_ros.interfaces import FloatArray
 from salus_ros.signals.layout import SignalError
 
-
 # A dimension that moves less carries no signal, and dividing by it could overflow.
 SMALLEST_SCALE = 1e-12
 
@@ -34,7 +33,7 @@ class Normalisation:
 
     def apply(self, actions: FloatArray) -> FloatArray:
         """Normalise actions [..., dims]."""
-        return np.asarray((actions - self.offset) / self.scale, np.float64)
+        return np.asarray((actions - self.offset) / self.scale)
 
 
 def _vector(values: FloatArray, name: str) -> FloatArray:

@@ -17,10 +17,15 @@ from salus_ros.interfaces import ActionDistribution, FloatArray
 from salus_ros.signals.calibration import Calibration
 from salus_ros.signals.config import SignalConfig
 from salus_ros.signals.latent import LatentSignals
-from salus_ros.signals.layout import LARGEST_NORM, LARGEST_SIGNAL, SignalError, SignalVector
+from salus_ros.signals.layout import (
+    LARGEST_SIGNAL,
+    LARGEST_SQUARE,
+    SignalError,
+    SignalVector,
+    square,
+)
 
 NAN = math.nan
-_LARGEST_SQUARE = LARGEST_NORM**2
 # Signal 11 begins to rise this far from a joint limit [rad].
 MARGIN_START = 0.5
 # Signal 12 needs this many values of signal 1.
@@ -35,9 +40,6 @@ class SignalExtractor:
         self._latent = LatentSignals(config.ema, calibration)
         self._ones = np.ones(config.window)
         self._history = np.zeros((config.window, config.action_dims))
-        norm = config.normalisation
-        self._offset = None if norm is None else norm.offset
-        self._scale_inverse = None if norm is None else 1.0 / norm.scale
         self._low = None if config.joint_low is None else np.array(config.joint_low, np.float64)
         self._high = None if config.joint_high is None else np.array(config.joint_high, np.float64)
         self._origin: tuple[str, str] | None = None
@@ -106,19 +108,15 @@ class SignalExtractor:
             )
         )
 
-    def _normalised(self, action: FloatArray) -> FloatArray:
-        action -= self._offset
-        action *= self._scale_inverse
-        return action
-
     def _action_signals(self, action: FloatArray) -> tuple[float, float, float, float, float]:
         """Signals 1, 2, 3, 4 and 12."""
         a = np.array(action, np.float64)
-        square = float(a @ a)
-        if square <= _LARGEST_SQUARE and self._offset is not None:
-            a = self._normalised(a)
-            square = float(a @ a)
-        if not square <= _LARGEST_SQUARE:
+        size = square(a)
+        norm = self._config.normalisation
+        if size <= LARGEST_SQUARE and norm is not None:
+            a = norm.apply(a)
+            size = square(a)
+        if not size <= LARGEST_SQUARE:
             return NAN, NAN, NAN, NAN, NAN
         volatility, acceleration = self._differences(a)
         divergence = self._divergence(a)
@@ -127,18 +125,18 @@ class SignalExtractor:
         self._history[self._count % self._config.window] = a
         self._count += 1
         self._before, self._previous = self._previous, a
-        return volatility, math.sqrt(square), acceleration, divergence, self._consistency()
+        return volatility, math.sqrt(size), acceleration, divergence, self._consistency()
 
     def _differences(self, a: FloatArray) -> tuple[float, float]:
         if self._previous is None:
             return NAN, NAN
         step = a - self._previous
-        volatility = math.sqrt(float(step @ step))
+        volatility = math.sqrt(square(step))
         if self._before is None:
             return volatility, NAN
         step -= self._previous
         step += self._before
-        return volatility, math.sqrt(float(step @ step))
+        return volatility, math.sqrt(square(step))
 
     def _divergence(self, a: FloatArray) -> float:
         count = min(self._count, self._config.window)
@@ -147,7 +145,7 @@ class SignalExtractor:
         offset = self._ones[:count] @ self._history[:count]
         offset /= -count
         offset += a
-        return math.sqrt(float(offset @ offset))
+        return math.sqrt(square(offset))
 
     def _consistency(self) -> float:
         values = self._volatilities
@@ -164,13 +162,13 @@ class SignalExtractor:
         if joints is None:
             return NAN, NAN
         q = np.asarray(joints, np.float64)
-        if not float(q @ q) <= _LARGEST_SQUARE:
+        if not square(q) <= LARGEST_SQUARE:
             return NAN, NAN
         mismatch = NAN
         if predicted is not None:
             _same_joints(q, predicted, "predicted joints")
             offset = q - predicted
-            mismatch = math.sqrt(float(offset @ offset))
+            mismatch = math.sqrt(square(offset))
         return mismatch, self._margin(q)
 
     def _margin(self, q: FloatArray) -> float:

@@ -8,10 +8,9 @@ import numpy as np
 
 from salus_ros.interfaces import FloatArray
 from salus_ros.signals.calibration import Calibration
-from salus_ros.signals.layout import LARGEST_NORM
+from salus_ros.signals.layout import LARGEST_SQUARE, square
 
 NAN = math.nan
-_LARGEST_SQUARE = LARGEST_NORM**2
 # The running estimate leans this far towards its mean variance, so that a latent value which
 # happened not to move yet does not make any move of it an outlier.
 SHRINKAGE = 0.1
@@ -45,12 +44,12 @@ class LatentSignals:
         if latent is None or len(latent) == 0:
             return NAN, NAN, NAN
         h = np.array(latent, np.float64)
-        square = float(h @ h)
-        if not square <= _LARGEST_SQUARE:
+        size = square(h)
+        if not size <= LARGEST_SQUARE:
             return NAN, NAN, NAN
         if self._previous is not None and self._previous.shape != h.shape:
             self.reset()  # Another model: nothing of the past can be compared.
-        signals = self._drift(h), self._spike(math.sqrt(square)), self._distance(h)
+        signals = self._drift(h), self._spike(math.sqrt(size)), self._distance(h)
         self._previous = h
         return signals
 
@@ -58,7 +57,7 @@ class LatentSignals:
         if self._previous is None:
             return NAN
         step = h - self._previous
-        return math.sqrt(float(step @ step))
+        return math.sqrt(square(step))
 
     def _spike(self, norm: float) -> float:
         average = self._ema
@@ -81,7 +80,7 @@ class LatentSignals:
             return NAN
         offset = self._axes @ h
         offset -= self._centre
-        return math.sqrt(float(offset @ offset))
+        return math.sqrt(square(offset))
 
 
 class RunningMoments:

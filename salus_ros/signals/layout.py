@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from salus_ros.interfaces import FloatArray
+
 LAYOUT_VERSION = 1
 
 SIGNAL_NAMES: tuple[str, ...] = (
@@ -44,6 +46,7 @@ OLD_LAYOUT_SIGNALS = 18
 # A vector whose norm is beyond this counts as not finite: its squares and quotients would leave
 # the range of a double, or of the float32 that signals are published in.
 LARGEST_NORM = 1e30
+LARGEST_SQUARE = LARGEST_NORM**2
 LARGEST_SIGNAL = float(np.finfo(np.float32).max)
 
 
@@ -75,6 +78,15 @@ def masked(values: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np
     bits = np.left_shift(1, np.arange(SIGNALS))
     valid = np.asarray((usable * bits).sum(axis=-1), np.uint16)
     return np.where(usable, values, 0.0).astype(np.float32), valid
+
+
+def square(vector: FloatArray) -> float:
+    """Squared norm of a vector; NaN or inf where it holds one or overflows.
+
+    vdot is the one product of numpy that does so without a warning, which costs more to switch
+    off than the product itself.
+    """
+    return float(np.vdot(vector, vector))
 
 
 def has(valid: int, signal: int) -> bool:
