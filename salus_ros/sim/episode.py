@@ -6,7 +6,8 @@ Success
 Failures, with their onset
     collision: the first contact between robot and table, itself or a block whose net force is
     above the bound. Ends the episode.
-    drop: a block that was lifted has left the grasp; onset is the moment that a finger lost it.
+    drop: a block has left the grasp, either after it was lifted or while the gripper was
+    closed on it; onset is the moment that a finger lost it.
     Ends the episode where the block has come to lie out of reach; else it is recorded, and the
     episode goes on, since the block can be picked again.
     miss: the gripper was closed on nothing (picks only); onset is the moment that the opening
@@ -42,10 +43,12 @@ LIFTED = 0.015
 """Height from which a block that leaves the grasp has been dropped [m]."""
 MISS_WIDTH = BLOCK_SIZE - 0.010
 """Opening [m] below which there can't be a block between the fingers."""
+FIRM_AFTER = 150_000_000
+"""How long both fingers must have touched a block for it to be in the grasp [ns]."""
 LOST_AFTER = 40_000_000
 """How long a contact must be lost to count: fingers chatter for a step or two [ns]."""
-SHORTEST = {"pick": 2.5, "lift": 1.1, "reach": 1.2}
-"""Shortest time [s] known for what is left: a whole pick, one from the grasp on, a reach."""
+SHORTEST = {"pick": 3.9, "lift": 1.2, "reach": 1.6}
+"""Shortest time [s] known (the expert's) for what is left: a pick, one from the grasp on, a reach."""
 REACHABLE_LOWER = np.array([0.25, -0.40, -0.02])
 REACHABLE_UPPER = np.array([0.75, 0.40, 1.00])
 """Box [m] in which a block can still be picked."""
@@ -121,8 +124,9 @@ class Episode:
         self._limit = limit
         self._good_since = -1
         self._held: str | None = None
-        self._held_at = 0
+        self._held_at = self._held_since = 0
         self._lifted = False
+        self._dropped = False
         self._closed_on_nothing = False
         self._last_feasible = 0
 
@@ -152,7 +156,7 @@ class Episode:
             self._good_since = moment.time
         if good and moment.time - self._good_since >= HOLD:
             self._end(moment.time, success=True)
-        elif self._lies_out_of_reach(moment):
+        elif self._dropped and not self._within_reach(moment):
             self._end(moment.time, success=False)
         elif moment.time >= self._limit:
             self._record("timeout", self._last_feasible, "")
@@ -176,33 +180,41 @@ class Episode:
     def _watch_grasp(self, moment: Moment) -> None:
         if moment.grasped is not None:
             if moment.grasped != self._held:
-                self._lifted = False
+                self._lifted, self._held_since = False, moment.time
             self._held, self._held_at = moment.grasped, moment.time
             self._lifted |= self._height(moment, moment.grasped) >= LIFTED
         elif self._held is not None and moment.time - self._held_at >= LOST_AFTER:
-            if self._lifted:
+            # Without a lift, opening the gripper is letting go; losing the block is not.
+            closed = moment.commanded_opening < BLOCK_SIZE
+            firm = closed and self._held_at - self._held_since >= FIRM_AFTER
+            if self._lifted or firm:
                 self._record("drop", self._held_at, self._held)
+                self._dropped |= self._held == self._task.color
+                # The fingers that close after it close on nothing, but that is no new failure.
+                self._closed_on_nothing = closed
             self._held, self._lifted = None, False
 
     def _watch_closing(self, moment: Moment) -> None:
-        if self._task.action != "pick":
+        if self._task.action != "pick" or self._held is not None:
             return
         closing = moment.commanded_opening < MISS_WIDTH
-        empty = closing and moment.grasped is None and moment.opening < MISS_WIDTH
-        # A block that slips out is a drop, not also a miss: `_held` still names it.
-        if empty and not self._closed_on_nothing and self._held is None:
+        empty = closing and moment.opening < MISS_WIDTH
+        if empty and not self._closed_on_nothing:
             self._record("miss", moment.time, "")
-        if empty or not closing:
-            self._closed_on_nothing = empty
+        if not closing:
+            self._closed_on_nothing = False
+        elif empty:
+            self._closed_on_nothing = True
 
     def _needed(self, moment: Moment) -> int:
+        if not self._within_reach(moment):
+            return self._limit + 1
         held = self._task.action == "pick" and moment.grasped == self._task.color
         return round(SHORTEST["lift" if held else self._task.action] * 1e9)
 
-    def _lies_out_of_reach(self, moment: Moment) -> bool:
+    def _within_reach(self, moment: Moment) -> bool:
         place = moment.blocks[self._task.color]
-        inside = np.all(place >= REACHABLE_LOWER) and np.all(place <= REACHABLE_UPPER)
-        return bool(self.events) and not bool(inside)
+        return bool(np.all(place >= REACHABLE_LOWER) and np.all(place <= REACHABLE_UPPER))
 
     def _record(self, kind: str, onset: int, detail: str) -> None:
         self.events.append(FailureEvent(kind, seconds(onset), detail))

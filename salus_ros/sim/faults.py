@@ -20,29 +20,27 @@ _CAMERA_FAULTS = ("camera_covered", "camera_blurred", "camera_shifted")
 _PHYSICAL = ("block_pushed", "block_slippery", "actuator_weakened", "joint_friction")
 # A push is a soft one: it yields where the block is stuck between the fingers.
 _PUSH_GAIN, _PUSH_FORCE = 5.0, 1.5
-# A finger that has the same priority as the block would keep its own, higher friction.
-_ABOVE_PADS = 2
+# In the model the fingers' friction is what counts in a grasp, whatever the block's is; on the
+# table a block that is slippery to rubber slides as before.
+_PADS = ("left_pad1", "left_pad2", "right_pad1", "right_pad2")
 
 
 class Faults:
     """The disturbance of one episode, in force; None: undisturbed."""
 
     def __init__(self, scene: Scene, disturbance: Disturbance | None, color: str) -> None:
-        """`color`: the task's block. Acts on the model at once where it is there from the start."""
+        """`color`: the task's block."""
         self.disturbance = disturbance
         self.name = disturbance.name if disturbance else ""
         self.active = self.name in _PHYSICAL
         self._model = scene.model
         self._block_velocity = scene.block_qvel[color]
-        self._geom = int(scene.model.geom(color).id)
-        self._saved = (
-            scene.model.geom_priority[self._geom].copy(),
-            scene.model.geom_friction[self._geom].copy(),
-        )
+        self._pads = [int(scene.model.geom(name).id) for name in _PADS]
+        self._pad_friction = scene.model.geom_friction[self._pads, 0].copy()
 
     def clear(self) -> None:
         """Put the model back as it was."""
-        self._model.geom_priority[self._geom], self._model.geom_friction[self._geom] = self._saved
+        self._model.geom_friction[self._pads, 0] = self._pad_friction
         self._model.dof_frictionloss[:7] = 0.0
 
     def apply(self, data: Any, torques: FloatArray, time: int) -> FloatArray:
@@ -56,8 +54,7 @@ class Faults:
         if self.name == "joint_friction":
             self._model.dof_frictionloss[:7] = fault.magnitude * _FRICTION_SHARE
         elif self.name == "block_slippery":
-            self._model.geom_priority[self._geom] = _ABOVE_PADS
-            self._model.geom_friction[self._geom, 0] = fault.magnitude
+            self._model.geom_friction[self._pads, 0] = fault.magnitude
         else:
             self._push(data, fault, time - fault.onset)
         return torques
