@@ -26,8 +26,8 @@ from enum import IntEnum
 import numpy as np
 
 from salus_ros.interfaces import FloatArray, seconds
-from salus_ros.sim.scene import BLOCK_SIZE
 from salus_ros.sim.tasks import Task
+from salus_ros.sim.world import BLOCK_SIZE
 
 LIFT = 0.10
 """Height above its start at which a block is picked [m]."""
@@ -48,7 +48,7 @@ FIRM_AFTER = 150_000_000
 LOST_AFTER = 40_000_000
 """How long a contact must be lost to count: fingers chatter for a step or two [ns]."""
 SHORTEST = {"pick": 3.9, "lift": 1.2, "reach": 1.6}
-"""Shortest time [s] known (the expert's) for what is left: a pick, one from the grasp on, a reach."""
+"""Shortest time [s] known, the expert's: for a pick, its rest from the grasp on, a reach."""
 REACHABLE_LOWER = np.array([0.25, -0.40, -0.02])
 REACHABLE_UPPER = np.array([0.75, 0.40, 1.00])
 """Box [m] in which a block can still be picked."""

@@ -17,6 +17,7 @@ from salus_ros.policy.backend import PolicyError, Prediction
 from salus_ros.sim.kinematics import tool_down, tool_pose
 from salus_ros.sim.motion import Motion, ToolState
 from salus_ros.sim.tasks import Task, parse_instruction
+from salus_ros.sim.world import BLOCK_SIZE
 
 OPEN, CLOSED = 0.075, 0.015
 """Opening widths [m] for approach and grasp; the grasp squeezes a 4 cm block."""
@@ -33,14 +34,17 @@ LOWEST = 0.018
 SETTLE, SQUEEZE = 0.10, 0.70
 """Rest before closing, and time for closing [s]."""
 
-ARM_TOLERANCE = 0.10
-"""Joints farther from the plan than this [rad]: plan from the measured state."""
+ARM_TOLERANCE, RESTING_TOLERANCE = 0.10, 0.03
+"""Joints farther from the plan than this [rad]: plan from the measured state. The second holds
+where the arm rests although the plan moves: somebody holds it, so don't run away from it."""
+RESTING_SPEED = 0.02
+"""Joint speed below which the arm rests [rad/s]."""
 BLOCK_TOLERANCE, YAW_TOLERANCE = 0.008, 0.12
 """Block farther from where the plan assumed it [m, rad]: plan anew."""
 GRASP_TOLERANCE = 0.035
 """Block farther from the tool point than this while it is carried [m]: it is lost."""
-COMMITTED = 0.10
-"""A new plan begins this long after the observation [s]: what is due before is under way."""
+HELD_WIDTH = (0.028, 0.044)
+"""Measured opening [m] of a gripper that is closed on a block."""
 _CARRYING = ("lift", "carry")
 
 
@@ -70,14 +74,21 @@ class _Plan:
 
 
 class ScriptedExpert:
-    """Backend that makes chunks of `rows` rows, `time_step` ns apart, of 7 joints and a width."""
+    """Backend that makes chunks of `rows` rows, `time_step` ns apart, of 7 joints and a width.
+
+    lead [ns]: a new plan begins this long after the observation, at least as long as a chunk
+    takes to reach the arm; what is due before is still the old plan.
+    """
 
     cameras: tuple[str, ...] = ()
     privileged = True
 
-    def __init__(self, rows: int = 32, time_step: int = 33_333_333) -> None:
-        if rows < 2 or time_step <= 0:
-            raise ValueError(f"{rows} rows at {time_step} ns: at least 2 rows, above 0 ns")
+    def __init__(
+        self, rows: int = 32, time_step: int = 33_333_333, lead: int = 100_000_000
+    ) -> None:
+        if rows < 2 or time_step <= 0 or lead < 0:
+            raise ValueError(f"{rows} rows, {time_step} ns, lead {lead} ns: >= 2, > 0, >= 0")
+        self._lead = lead
         self._rows = rows
         self._time_step = time_step
         self._plan: _Plan | None = None
@@ -117,16 +128,32 @@ class ScriptedExpert:
     def _renew(self, observation: Observation, task: Task, block: BlockPose) -> _Plan:
         """The plan in force, or a new one where it doesn't fit what is seen."""
         plan, stamp = self._plan, observation.stamp
-        if plan is None:
-            return _plan_from_measured(observation, task, block)
-        stage, _, joints = plan.at(stamp)
-        if np.abs(joints - observation.joints.positions).max() > ARM_TOLERANCE:
-            return _plan_from_measured(observation, task, block)
+        if plan is None or _astray(plan, observation):
+            return _plan_from_measured(observation, task, block, self._lead)
+        stage = plan.at(stamp)[0]
         if plan.task == task and not _outdated(plan, stage, observation, block):
             return plan
-        start = stamp + round(COMMITTED * 1e9)
+        start = stamp + self._lead
         _, state, joints = plan.at(start)
-        return replace(_make_plan(task, block, start, state, joints), before=_only(plan))
+        held = _holds(observation, block)
+        return replace(_make_plan(task, block, (start, state, joints), held), before=_only(plan))
+
+
+def _astray(plan: _Plan, observation: Observation) -> bool:
+    """Whether the arm isn't where the plan is."""
+    joints = observation.joints
+    gap = float(np.abs(plan.at(observation.stamp)[2] - joints.positions).max())
+    rests = float(np.abs(joints.velocities).max()) < RESTING_SPEED
+    return gap > (RESTING_TOLERANCE if rests else ARM_TOLERANCE)
+
+
+def _holds(observation: Observation, block: BlockPose) -> bool:
+    """Whether the block is between the closed fingers."""
+    width = observation.joints.gripper
+    if width is None or not HELD_WIDTH[0] <= width <= HELD_WIDTH[1]:
+        return False
+    tool = tool_pose(observation.joints.positions)
+    return bool(np.linalg.norm(block.position - tool[:3]) <= GRASP_TOLERANCE)
 
 
 def _only(plan: _Plan) -> _Plan:
@@ -154,24 +181,31 @@ def _outdated(plan: _Plan, stage: str, observation: Observation, block: BlockPos
     return moved > BLOCK_TOLERANCE or (plan.task.action == "pick" and turned > YAW_TOLERANCE)
 
 
-def _plan_from_measured(observation: Observation, task: Task, block: BlockPose) -> _Plan:
+def _plan_from_measured(observation: Observation, task: Task, block: BlockPose, lead: int) -> _Plan:
+    """A plan from where the arm is; at once where it moves, else after the lead."""
     joints = observation.joints
     pose = tool_pose(joints.positions)
     step = 1e-3
     velocity = (tool_pose(joints.positions + joints.velocities * step) - pose) / step
+    if float(np.abs(joints.velocities).max()) < RESTING_SPEED:
+        velocity = np.zeros(4)
+    else:
+        lead = 0
     width = OPEN if joints.gripper is None else joints.gripper
     state = ToolState(pose, velocity, np.zeros(4), width)
-    return _make_plan(task, block, observation.stamp, state, joints.positions)
+    start = (observation.stamp + lead, state, joints.positions)
+    return _make_plan(task, block, start, _holds(observation, block))
 
 
 def _make_plan(
-    task: Task,
-    block: BlockPose,
-    start: int,
-    state: ToolState,
-    joints: FloatArray,
+    task: Task, block: BlockPose, begin: tuple[int, ToolState, FloatArray], held: bool
 ) -> _Plan:
-    motion = _pick(state, block) if task.action == "pick" else _reach(state, block)
+    """begin: time [ns], tool state and joints [7] rad that the plan starts from."""
+    start, state, joints = begin
+    if task.action == "reach":
+        motion = _reach(state, block)
+    else:
+        motion = _lift(state) if held else _pick(state, block)
     x, y, z, yaw = (float(v) for v in state.pose)
     return _Plan(task, block, start, motion, joints - tool_down(x, y, z, yaw))
 
@@ -179,7 +213,7 @@ def _make_plan(
 def _pick(state: ToolState, block: BlockPose) -> Motion:
     motion = Motion(state)
     yaw = _quarter(block.yaw)
-    _rise(motion, state, block)
+    _rise(motion, state)
     motion.move_to("approach", _above(block, HOVER, yaw), OPEN)
     motion.move_to("descend", _above(block, 0.0, yaw), OPEN)
     motion.wait("settle", SETTLE, OPEN)
@@ -189,15 +223,25 @@ def _pick(state: ToolState, block: BlockPose) -> Motion:
     return motion
 
 
+def _lift(state: ToolState) -> Motion:
+    """Straight up from where the tool is, with the block that it holds."""
+    motion = Motion(state)
+    up = state.pose.copy()
+    up[2] = max(float(up[2]), LIFT + BLOCK_SIZE / 2)
+    motion.move_to("lift", up, CLOSED)
+    motion.wait("carry", 0.0, CLOSED)
+    return motion
+
+
 def _reach(state: ToolState, block: BlockPose) -> Motion:
     motion = Motion(state)
-    _rise(motion, state, block)
+    _rise(motion, state)
     # The yaw is left as it is: nothing in a reach asks for another.
     motion.move_to("reach", _above(block, REACH, float(state.pose[3])), OPEN)
     return motion
 
 
-def _rise(motion: Motion, state: ToolState, block: BlockPose) -> None:
+def _rise(motion: Motion, state: ToolState) -> None:
     """First open the gripper and go straight up, where the tool stands low among the blocks."""
     if state.pose[2] >= SAFE_HEIGHT:
         return

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from salus_ros.interfaces import BlockPose, FloatArray, JointState
 from salus_ros.sim.disturbances import Disturbance
 from salus_ros.sim.engine import mujoco
-from salus_ros.sim.scene import CAMERAS, Scene
+from salus_ros.sim.scene import Scene
+from salus_ros.sim.world import CAMERAS
 
 Image = NDArray[np.uint8]
 

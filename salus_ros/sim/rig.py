@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -21,17 +22,9 @@ from salus_ros.sim.episode import Episode, EpisodeStatus, FailureEvent, Moment, 
 from salus_ros.sim.faults import Faults, wrong_task
 from salus_ros.sim.gripper import MAX_WIDTH, actuator_command, opening_width
 from salus_ros.sim.rendering import CameraRenderer, Image, Snapshot
-from salus_ros.sim.scene import (
-    CAMERAS,
-    COLORS,
-    DISTRACTOR,
-    HOME,
-    TIME_STEP,
-    build_scene,
-    parking_place,
-    yaw_quaternion,
-)
+from salus_ros.sim.scene import build_scene, parking_place, yaw_quaternion
 from salus_ros.sim.tasks import Task, draw_blocks, draw_free_place, parse_instruction
+from salus_ros.sim.world import CAMERAS, COLORS, DISTRACTOR, HOME, TIME_STEP
 
 JUDGE_EVERY = 5
 """Physics steps between two looks at the episode; collisions are looked for at each step."""
@@ -336,6 +329,11 @@ class Rig:
         if self._renderer is None:
             self._renderer = CameraRenderer(self.scene, self.config.image_size)
         return self._renderer.render(snapshot, cameras)
+
+    @property
+    def mujoco_data(self) -> Any:
+        """MuJoCo's state, for a window; to be read only."""
+        return self._data
 
     def close(self) -> None:
         """Free the renderer."""

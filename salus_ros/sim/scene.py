@@ -17,21 +17,34 @@ import numpy as np
 
 from salus_ros.interfaces import FloatArray
 from salus_ros.sim.engine import asset_folder, mujoco
+from salus_ros.sim.world import (
+    BLOCK_MASS,
+    BLOCK_SIZE,
+    CAMERAS,
+    COLORS,
+    DISTRACTOR,
+    GRIPPER_NAME,
+    HOME,
+    JOINT_NAMES,
+    TIME_STEP,
+)
 
-JOINT_NAMES = tuple(f"panda_joint{i}" for i in range(1, 8))
-GRIPPER_NAME = "panda_gripper"
-CAMERAS = ("front", "wrist")
-COLORS = ("red", "green", "blue", "yellow")
-DISTRACTOR = "distractor"
-
-TIME_STEP = 2_000_000
-"""Physics time step [ns]."""
-BLOCK_SIZE = 0.04
-"""Edge of a block [m]."""
-BLOCK_MASS = 0.05
-
-HOME = np.array([0.0, -0.30721, 0.0, -2.35591, 0.0, 2.04870, 0.78540])
-"""Joint positions [7] rad with the tool point 30 cm above the table, pointing down."""
+# The world's names belong to the scene, too, for those who have MuJoCo anyway.
+__all__ = [
+    "BLOCK_MASS",
+    "BLOCK_SIZE",
+    "CAMERAS",
+    "COLORS",
+    "DISTRACTOR",
+    "GRIPPER_NAME",
+    "HOME",
+    "JOINT_NAMES",
+    "TIME_STEP",
+    "Scene",
+    "build_scene",
+    "parking_place",
+    "yaw_quaternion",
+]
 
 _RGBA = {
     "red": (0.85, 0.08, 0.08, 1.0),
@@ -151,7 +164,7 @@ def _add_table(spec: Any) -> None:
         name="table",
         type=mujoco.mjtGeom.mjGEOM_PLANE,
         # The third number is the grid that the renderer splits the plane into: coarse is quick.
-        size=[1.2, 1.2, 0.6],
+        size=[4, 4, 2],
         rgba=[0.62, 0.60, 0.57, 1],
         conaffinity=_WORLD | _ROBOT,
     )
@@ -185,7 +198,7 @@ def parking_place(name: str) -> list[float]:
 
 def _add_cameras(spec: Any, image_size: int) -> None:
     spec.worldbody.add_camera(
-        name="front", pos=[1.15, 0.0, 0.60], xyaxes=[0, 1, 0, -0.58, 0, 0.81], fovy=45
+        name="front", pos=[1.15, 0.0, 0.60], xyaxes=[0, 1, 0, -0.54, 0, 0.84], fovy=39
     )
     # Beside the flange, looking past the fingers, as a wrist camera on a bracket does.
     spec.body("attachment").add_camera(

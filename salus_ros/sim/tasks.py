@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from salus_ros.interfaces import BlockPose, FloatArray
-from salus_ros.sim.scene import BLOCK_SIZE, COLORS
+from salus_ros.sim.world import BLOCK_SIZE, COLORS
 
 Action = Literal["pick", "reach"]
 
