@@ -41,7 +41,8 @@ class _Segment:
     duration: float
     stage: str
     path: Any
-    """Ruckig's trajectory; a pose [4] that is held where None moves."""
+    """Ruckig's trajectory; None: a rest at `goal`."""
+    goal: FloatArray
     width: float
     width_goal: float
 
@@ -80,7 +81,8 @@ class Motion:
         self, stage: str, path: Any, duration: float, pose: FloatArray, width: float
     ) -> None:
         end = self._end.width
-        self._segments.append(_Segment(self.duration, duration, stage, path, end, width))
+        segment = _Segment(self.duration, duration, stage, path, pose, end, width)
+        self._segments.append(segment)
         most = WIDTH_SPEED * duration
         reached = end + min(max(width - end, -most), most)
         self._end = ToolState(pose, np.zeros(4), np.zeros(4), reached)
@@ -92,21 +94,13 @@ class Motion:
             return (self._segments[-1].stage if self._segments else ""), self._end
         elapsed = max(time - segment.start, 0.0)
         if segment.path is None:
-            pose, velocity, acceleration = self._pose_after(segment), np.zeros(4), np.zeros(4)
+            pose, velocity, acceleration = segment.goal, np.zeros(4), np.zeros(4)
         else:
             state = segment.path.at_time(elapsed)
             pose, velocity, acceleration = (np.array(values) for values in state)
         most = WIDTH_SPEED * elapsed
         width = segment.width + min(max(segment.width_goal - segment.width, -most), most)
         return segment.stage, ToolState(pose, velocity, acceleration, width)
-
-    def _pose_after(self, segment: _Segment) -> FloatArray:
-        """Where a rest stands: the end of the motion before it."""
-        before = self._segments[: self._segments.index(segment)]
-        moved = next((s for s in reversed(before) if s.path is not None), None)
-        if moved is None:
-            return self._end.pose
-        return np.array(moved.path.at_time(moved.duration)[0])
 
 
 def _straight(start: ToolState, goal: FloatArray) -> Any:
