@@ -1,1 +1,1 @@
-"""The safety gate: limits, motion, checks, modes."""
+"""The safety gate: limits, motion, checks, modes. Neither rclpy nor torch is imported here."""

@@ -1,0 +1,195 @@
+"""Checks 1, 2 and 4 of a chunk: its shape and names, finiteness, and limits of what it asks for.
+
+**How limits are judged.** Up to `excess_allowed` (2) times the robot's own limits is LIMITED,
+beyond is a hard fault, and so is a row outside the position limits. Velocity, acceleration and jerk
+are divided differences of the rows, over spans of at least `velocity_span` (1/30 s) and
+`curvature_span` (0.1 s). Over a single row, acceleration and jerk say nothing of the motion that is
+asked for: noise of 0.01 rad at 30 Hz, which the generator is meant to follow as closely as it may,
+makes second differences of up to 36 rad/s^2, five times a Panda's limit. Over 0.1 s the same
+noise makes at most 4 rad/s^2, while a real demand beyond the limits shows in full: an
+acceleration that an arm can feel lasts, for at full jerk it takes 2 ms to build up and at
+operating limits tens of milliseconds. A single wild row shows in the velocity (0.15 rad at 30 Hz is
+2x for a Panda). A plan too short for such a span is judged by its velocity alone. A gripper's
+rate is no fault: policies open and close it in one step, and the command is slewed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+
+from salus_ros.interfaces import NANOSECONDS, ActionChunk, FloatArray
+from salus_ros.supervision.config import GateConfig
+from salus_ros.supervision.limits import ArmLimits, GripperLimits, RobotLimits
+
+# A row so far outside a range is rounding of 32-bit policies, and moved into it.
+POSITION_TOLERANCE = 1e-4
+GRIPPER_TOLERANCE = 1e-3
+# Rows closer than this carry no motion, only rounding [ns].
+TIME_STEP_MIN = 100_000
+TIME_STEP_MAX = NANOSECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a chunk was dropped; hard: the arm goes into HOLD (see spec of the modes)."""
+
+    reason: str
+    message: str
+    hard: bool
+    value: float = nan
+    bound: float = nan
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedActions:
+    """A chunk's rows in the order of the robot's joints, finite and inside the position limits.
+
+    rows [n, joints] rad; widths [n] m (None: no gripper column); excess: the largest ratio of a
+    divided difference to the robot's limit.
+    """
+
+    rows: FloatArray
+    widths: FloatArray | None
+    excess: float
+
+
+def check_actions(
+    chunk: ActionChunk, limits: RobotLimits, config: GateConfig
+) -> CheckedActions | Rejection:
+    """Checks 1, 2 and 4 in their order; never raises for any content of the right types."""
+    columns = column_order(chunk, limits)
+    if isinstance(columns, Rejection):
+        return columns
+    fault = check_shape(chunk, len(columns), config)
+    if fault is not None:
+        return fault
+    actions = np.asarray(chunk.actions, dtype=np.float64)
+    if not np.isfinite(actions).all():
+        row, column = np.argwhere(~np.isfinite(actions))[0]
+        return Rejection(
+            "chunk_not_finite", f"row {row}, column {column} is {actions[row, column]}", hard=True
+        )
+    arm = actions[:, columns[: len(limits.arm.names)]]
+    widths = actions[:, -1] if chunk.gripper_name else None
+    fault = check_positions(arm, limits.arm) or check_widths(widths, limits.gripper)
+    if fault is not None:
+        return fault
+    excess, quantity, joint = worst_excess(arm, chunk.time_step / NANOSECONDS, limits.arm, config)
+    if excess > config.excess_allowed:
+        name = limits.arm.names[joint]
+        text = f"{quantity} of {name} is {excess:.3g} times the robot's limit"
+        return Rejection(f"chunk_{quantity}", text, True, excess, config.excess_allowed)
+    return CheckedActions(*_clipped(arm, widths, limits), excess)
+
+
+def column_order(chunk: ActionChunk, limits: RobotLimits) -> list[int] | Rejection:
+    """Column of each of the robot's joints, then the gripper's; any order of names is accepted."""
+    names = tuple(chunk.joint_names)
+    if sorted(names) != sorted(limits.arm.names):
+        missing = sorted(set(limits.arm.names) - set(names))
+        unknown = sorted(set(names) - set(limits.arm.names))
+        text = f"joints missing {missing}, unknown {unknown} or repeated, of {len(names)} names"
+        return Rejection("chunk_names", text, hard=True)
+    gripper = "" if limits.gripper is None else limits.gripper.name
+    if chunk.gripper_name not in ("", gripper):
+        text = f"gripper '{chunk.gripper_name}' is not '{gripper}'"
+        return Rejection("chunk_names", text, hard=True)
+    columns = [names.index(name) for name in limits.arm.names]
+    return [*columns, len(names)] if chunk.gripper_name else columns
+
+
+def check_shape(chunk: ActionChunk, columns: int, config: GateConfig) -> Rejection | None:
+    """Sizes, time step and identity."""
+    shape = np.shape(chunk.actions)
+    if len(shape) != 2 or shape[1] != columns or not 1 <= shape[0] <= config.rows_max:
+        text = f"actions have shape {shape}: expected 1 to {config.rows_max} rows of {columns}"
+        return Rejection("chunk_shape", text, hard=True)
+    if not TIME_STEP_MIN <= chunk.time_step <= TIME_STEP_MAX:
+        text = f"time step is {chunk.time_step} ns: expected {TIME_STEP_MIN} to {TIME_STEP_MAX}"
+        return Rejection("chunk_time_step", text, hard=True, value=float(chunk.time_step))
+    if not chunk.source_id:
+        return Rejection("chunk_source", "the source id is empty", hard=True)
+    return None
+
+
+def check_positions(rows: FloatArray, limits: ArmLimits) -> Rejection | None:
+    """Rows [n, joints] against the robot's position limits."""
+    low, high = np.asarray(limits.lower), np.asarray(limits.upper)
+    beyond = np.maximum(low - rows, rows - high)
+    row, joint = np.unravel_index(int(beyond.argmax()), beyond.shape)
+    if beyond[row, joint] <= POSITION_TOLERANCE:
+        return None
+    value = float(rows[row, joint])
+    bound = limits.lower[joint] if value < limits.lower[joint] else limits.upper[joint]
+    text = f"row {row}: {limits.names[joint]} at {value:.4g} rad is beyond its limit {bound:.4g}"
+    return Rejection("chunk_position", text, True, value, bound)
+
+
+def check_widths(widths: FloatArray | None, limits: GripperLimits | None) -> Rejection | None:
+    """Opening widths [n] against the gripper's range."""
+    if widths is None or limits is None:
+        return None
+    for width in (float(widths.min()), float(widths.max())):
+        bound = limits.closed if width < limits.closed else limits.open
+        if not limits.closed - GRIPPER_TOLERANCE <= width <= limits.open + GRIPPER_TOLERANCE:
+            text = (
+                f"{limits.name} at {width:.4g} m is beyond its limit {bound:.4g}: is it in metres?"
+            )
+            return Rejection("chunk_gripper", text, True, width, bound)
+    return None
+
+
+def worst_excess(
+    rows: FloatArray, step: float, limits: ArmLimits, config: GateConfig
+) -> tuple[float, str, int]:
+    """Largest ratio of a divided difference to the robot's limit, its quantity and joint."""
+    worst = (0.0, "velocity", 0)
+    short = min(_rows_in(config.velocity_span, step), max(len(rows) - 1, 1))
+    long = _rows_in(config.curvature_span, step)
+    for quantity, order, span, bound in (
+        ("velocity", 1, short, limits.velocity),
+        ("acceleration", 2, long, limits.acceleration),
+        ("jerk", 3, long, limits.jerk),
+    ):
+        peak = peak_difference(rows, order, span, step)
+        if peak is not None:
+            ratio = peak / np.asarray(bound)
+            joint = int(ratio.argmax())
+            worst = max(worst, (float(ratio[joint]), quantity, joint))
+    return worst
+
+
+def peak_difference(rows: FloatArray, order: int, span: int, step: float) -> FloatArray | None:
+    """Largest divided difference [joints] over `span` rows each; None where the rows are too few."""
+    difference = rows
+    for _ in range(order):
+        if len(difference) <= span:
+            return None
+        difference = difference[span:] - difference[:-span]
+    peak: FloatArray = np.abs(difference).max(axis=0) / (span * step) ** order
+    return peak
+
+
+def _rows_in(span: float, step: float) -> int:
+    return max(1, math.ceil(span / step - 1e-6))
+
+
+def _clipped(
+    rows: FloatArray, widths: FloatArray | None, limits: RobotLimits
+) -> tuple[FloatArray, FloatArray | None]:
+    inside = np.clip(rows, limits.arm.lower, limits.arm.upper)
+    if widths is None or limits.gripper is None:
+        return inside, None
+    return inside, np.clip(widths, limits.gripper.closed, limits.gripper.open)
+
+
+def jump(row: Sequence[float], commanded: Sequence[float]) -> tuple[float, int]:
+    """Largest distance [rad] of a plan from the commanded positions, and its joint."""
+    distances = [abs(x - y) for x, y in zip(row, commanded, strict=True)]
+    worst = max(distances)
+    return worst, distances.index(worst)

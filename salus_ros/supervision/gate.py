@@ -1,0 +1,624 @@
+"""The safety gate: chunks and measurements in, one safe command a tick out.
+
+A library without threads, clocks or ROS: every call says what time it is. Calls must not overlap.
+Whatever comes in, the commands stay inside the operating limits of position, velocity, acceleration
+and jerk, by divided differences over the ticks and on each adapter's curve between them, and can
+always still be stopped inside them. It is not a certified safety function.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+
+from salus_ros.interfaces import (
+    ActionChunk,
+    Instant,
+    JointCommand,
+    JointState,
+    nanoseconds,
+    seconds,
+)
+from salus_ros.supervision.chunk_checks import Rejection, check_actions, jump
+from salus_ros.supervision.config import GateConfig
+from salus_ros.supervision.errors import GateRefusal
+from salus_ros.supervision.freshness import ChunkOrder, ClockWatch
+from salus_ros.supervision.gripper import GripperCommand
+from salus_ros.supervision.interpolation import generator_limits
+from salus_ros.supervision.interventions import (
+    Intervention,
+    InterventionQueue,
+    Kind,
+    LastingCondition,
+)
+from salus_ros.supervision.limits import RobotLimits
+from salus_ros.supervision.measurement import Measurement
+from salus_ros.supervision.modes import CAUSES, MODE_TEXTS, Cause, Mode, ModeMachine
+from salus_ros.supervision.motion import AIM_AHEAD, MotionGenerator, Step
+from salus_ros.supervision.plan import Plan, PlanClock, make_plan, scaled
+from salus_ros.supervision.reference import CurveLimits
+
+# The plan's curve may use this share of the generator's limits: the rest is for catching up.
+CURVE_SHARE = 0.98
+# A tick later than this many periods after the one before has missed its deadline.
+LATE_PERIODS = 1.5
+# A re-based command has arrived within this distance [rad].
+REBASED = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class TickResult:
+    """One tick: the command, the mode and its causes' names, how the sample came about.
+
+    late: this tick missed its deadline. lag: how far the command is behind its plan [ns].
+    """
+
+    command: JointCommand
+    mode: Mode
+    reasons: tuple[str, ...]
+    step: Step
+    late: bool
+    lag: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """Snapshot, field by field as in msg/SupervisorState.msg (`realtime` is the node's)."""
+
+    mode: Mode
+    reasons: tuple[str, ...]
+    text: str
+    at_rest: bool
+    source_id: str
+    chunk_number: int
+    plan_step: int
+    observation_age: float
+    plan_deviation: float
+    tracking_error: float
+    commands_sent: int
+    missed_deadlines: int
+    chunks_accepted: int
+    chunks_rejected: int
+    interventions: int
+
+
+class SafetyGate:
+    """See the module. Life: activate, then one tick a period; to end, begin_shutdown and tick on
+    until `at_rest`, then deactivate.
+    """
+
+    def __init__(self, config: GateConfig, limits: RobotLimits) -> None:
+        """limits: the robot's own; `config.operating_fraction` of them is used."""
+        self.config = config
+        self.limits = limits
+        self.period = config.period
+        self._generator_limits = generator_limits(
+            limits.arm.operating(config.operating_fraction), seconds(self.period)
+        )
+        self._curve_limits = CurveLimits(
+            CURVE_SHARE * np.asarray(self._generator_limits.velocity),
+            CURVE_SHARE * np.asarray(self._generator_limits.acceleration),
+            CURVE_SHARE * np.asarray(self._generator_limits.jerk),
+        )
+        self._queue = InterventionQueue(config.interventions_max)
+        self._active = False
+        self._clear(Instant(0, 0))
+
+    def _clear(self, now: Instant) -> None:
+        """Everything that belongs to one activation."""
+        config = self.config
+        self._watch = ClockWatch(config.clock_jump)
+        self._machine = ModeMachine(config.resume_delay)
+        self._generator = MotionGenerator(
+            self._generator_limits, self.limits.arm.envelopes, config.operating_fraction
+        )
+        self._measurement = Measurement(config, self.limits.arm)
+        self._order = ChunkOrder(config)
+        self._gripper: GripperCommand | None = None
+        self._plan: Plan | None = None
+        self._next_plan: Plan | None = None
+        self._plan_clock = PlanClock(self.period, now)
+        self._heartbeats = dict.fromkeys(config.heartbeats, now.steady)
+        self._faults: deque[int] = deque(maxlen=config.hard_faults_to_stop)
+        self._fault: Cause | None = None
+        self._hold = False
+        self._estop = False
+        self._shutdown = False
+        self._rebase: list[float] | None = None
+        self._rebase_bound = config.tracking_error
+        self._rest_since: int | None = now.ros
+        self._stamp = now.ros
+        self._last_tick: int | None = None
+        self._stepped = False
+        self._step = Step.STOP
+        self._deviation = -1.0
+        clear_ticks = round(config.limited_clear_time * config.rate)
+        self._conditions = {
+            "plan_deviation": LastingCondition(config.deviation_bound, clear_ticks),
+            "plan_exceeds_limits": LastingCondition(1.0, 0),
+            "gripper_rate": LastingCondition(config.gripper_lag, 0),
+        }
+        self._sent = self._missed = self._accepted = self._rejected = 0
+        self._recorded_before = self._queue.recorded
+
+    # ---- life -----------------------------------------------------------------------------------
+
+    def activate(self, joints: JointState, now: Instant) -> None:
+        """Begin at the measured position, at rest, in HOLD.
+
+        Raises GateRefusal, one line, where the arm moves, stands outside its limits, or isn't
+        known well enough.
+        """
+        self._active = False
+        self._clear(now)
+        self._watch.jump(now)
+        wrong = self._measurement.take(joints, now) or self._standing_fault(now)
+        if wrong:
+            raise GateRefusal(f"activation refused: {wrong}")
+        if not self._generator.start(self._measurement.positions):
+            raise GateRefusal("activation refused: the arm stands at its limits: move it inside")
+        if self.limits.gripper is not None:
+            width = joints.gripper
+            if width is None or not np.isfinite(width):
+                name = self.limits.gripper.name
+                raise GateRefusal(f"activation refused: joint state: width of {name} is {width}")
+            self._gripper = GripperCommand(self.limits.gripper, width, seconds(self.period))
+        self._active = True
+
+    @property
+    def active(self) -> bool:
+        """Whether ticks are expected."""
+        return self._active
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the commanded state is at rest."""
+        return self._generator.at_rest
+
+    @property
+    def mode(self) -> Mode:
+        """The mode in force since the last tick."""
+        return self._machine.mode if self._active else Mode.INACTIVE
+
+    def begin_shutdown(self, now: Instant) -> None:
+        """Stop for good: HOLD that never ends. Tick on until `at_rest`, then deactivate."""
+        self._observe(now)
+        self._shutdown = True
+
+    def deactivate(self) -> None:
+        """No more ticks. Only `at_rest` does this leave the arm in a defined state."""
+        self._active = False
+
+    # ---- inputs ---------------------------------------------------------------------------------
+
+    def on_joint_state(self, joints: JointState, now: Instant) -> str:
+        """Take a measurement over; returns what is wrong with it (it is then ignored), or ""."""
+        self._observe(now)
+        return self._measurement.take(joints, now)
+
+    def on_heartbeat(self, name: str, now: Instant) -> None:
+        """An external party is alive; names that aren't required are ignored."""
+        self._observe(now)
+        if name in self._heartbeats:
+            self._heartbeats[name] = now.steady
+
+    def on_chunk(self, chunk: ActionChunk, now: Instant) -> bool:
+        """Check a chunk and follow it from the next tick on; whether it was accepted. Never raises."""
+        if not self._active:
+            return False
+        self._observe(now)
+        try:
+            rejection = self._take_chunk(chunk, now)
+        except Exception as error:  # whatever is in a chunk, the gate goes on
+            text = f"can't be read: {type(error).__name__}: {error}"
+            rejection = Rejection("chunk_malformed", text, hard=True)
+        if rejection is not None:
+            self._reject(chunk, rejection, now)
+        return rejection is None
+
+    def _take_chunk(self, chunk: ActionChunk, now: Instant) -> Rejection | None:
+        actions = check_actions(chunk, self.limits, self.config)
+        if isinstance(actions, Rejection) and actions.reason not in _LIMIT_REASONS:
+            return actions
+        standing = self._machine.holding or self.at_rest
+        late = self._order.check(chunk, now, standing)
+        if late is not None:
+            return late
+        if isinstance(actions, Rejection):
+            return actions
+        horizon = self.config.observation_age + AIM_AHEAD
+        plan = make_plan(chunk, actions, now, horizon, self._curve_limits)
+        first_due = plan.raw.position(plan.since_start(self._plan_clock.time))
+        distance, joint = jump(first_due, self._generator.state[0])
+        if distance > self.config.jump_bound:
+            text = f"{self.limits.arm.names[joint]} is {distance:.3g} rad from the command"
+            return Rejection("chunk_jump", text, True, distance, self.config.jump_bound)
+        self._order.accept(chunk)
+        self._accepted += 1
+        self._adopt(plan)
+        return None
+
+    def _adopt(self, plan: Plan) -> None:
+        """Follow a plan now, or once it begins where another one leads up to it."""
+        begins_later = plan.start > self._plan_clock.time + self.period
+        if begins_later and self._plan is not None and not self._machine.holding:
+            self._next_plan = plan
+        else:
+            self._plan, self._next_plan = plan, None
+
+    def _reject(self, chunk: ActionChunk, rejection: Rejection, now: Instant) -> None:
+        self._rejected += 1
+        if rejection.hard:
+            detail = f"{rejection.reason}: {rejection.message}"
+            self._fault = Cause("chunk_fault", detail, rejection.value, rejection.bound)
+            self._hard_fault(now)
+        mode = self._machine.mode
+        self._queue.record(
+            now,
+            mode,
+            max(mode, Mode.HOLD) if rejection.hard else mode,
+            Kind.EVENT,
+            rejection.reason,
+            f"chunk dropped: {rejection.message}",
+            source_id=str(chunk.source_id),
+            chunk_number=chunk.number if isinstance(chunk.number, int) else 0,
+            value=rejection.value,
+            bound=rejection.bound,
+        )
+
+    def _hard_fault(self, now: Instant) -> None:
+        """Count a hard fault; too many in a short time are a STOP."""
+        config = self.config
+        self._faults.append(now.steady)
+        full = len(self._faults) == config.hard_faults_to_stop
+        if full and now.steady - self._faults[0] <= nanoseconds(config.hard_fault_window):
+            text = f"{len(self._faults)} in {config.hard_fault_window:g} s"
+            self._machine.latch(Cause("repeated_faults", text))
+
+    # ---- requests -------------------------------------------------------------------------------
+
+    def request_hold(self, hold: bool, now: Instant) -> tuple[bool, str]:
+        """Stop, resuming only after the request is taken back."""
+        self._observe(now)
+        self._hold = hold
+        return True, "holding" if hold else "hold taken back"
+
+    def request_stop(self, now: Instant) -> tuple[bool, str]:
+        """Stop until reset."""
+        self._observe(now)
+        self._machine.latch(Cause("stop_requested"))
+        return True, "stopping; reset to go on"
+
+    def request_estop(self, now: Instant, *, lasts: bool = False) -> tuple[bool, str]:
+        """Emergency stop until reset; `lasts`: and reset is refused until `release_estop`."""
+        self._observe(now)
+        self._estop = self._estop or lasts
+        self._machine.latch(Cause("estop_requested"))
+        return True, "emergency stop; reset to go on"
+
+    def release_estop(self, now: Instant) -> tuple[bool, str]:
+        """A lasting emergency stop is let go; the mode stays until reset."""
+        self._observe(now)
+        self._estop = False
+        return True, "emergency stop released; reset to go on"
+
+    def internal_error(self, message: str, now: Instant) -> None:
+        """The supervisor itself failed: ESTOP, not to be reset; the stop goes on being commanded."""
+        self._machine.latch(Cause("internal_error", message))
+        mode = self._machine.mode
+        self._queue.record(now, mode, Mode.ESTOP, Kind.EVENT, "internal_error", message)
+
+    def request_reset(self, now: Instant) -> tuple[bool, str]:
+        """Leave STOP or ESTOP for HOLD, re-based on the measured position; (done, why not).
+
+        The command moves to the measured position within the limits, in HOLD: a step there would
+        break them.
+        """
+        self._observe(now)
+        refusal = self._reset_refusal(now)
+        if refusal:
+            return False, f"reset refused: {refusal}"
+        distance = self._measurement.distance(self._generator.state[0])
+        self._rebase = list(self._measurement.positions)
+        self._rebase_bound = max(self.config.tracking_error, distance + self.config.tracking_error)
+        self._machine.reset()
+        self._faults.clear()
+        return True, f"reset; re-basing the command by {distance:.3g} rad on the measured position"
+
+    def _reset_refusal(self, now: Instant) -> str:
+        if not self._active:
+            return "not active"
+        if not self._machine.latched:
+            return f"nothing is latched in {self._machine.mode.name}"
+        if any(cause.name == "internal_error" for cause in self._machine.latched):
+            return "the supervisor itself failed: deactivate and configure it anew"
+        if self._estop:
+            return "the emergency stop is still pressed: release it"
+        if not self.at_rest:
+            return "the arm is still stopping: wait"
+        return self._standing_fault(now)
+
+    def _standing_fault(self, now: Instant) -> str:
+        """Why the arm can't be taken over where it is, in one line; empty: it can."""
+        age = self._measurement.age(now)
+        if age > self.config.joint_state_age_hold:
+            return f"joint state is {age:.3g} s old: check the robot's driver"
+        return self._measurement.moving() or self._measurement.outside()
+
+    # ---- tick -----------------------------------------------------------------------------------
+
+    def tick(self, now: Instant) -> TickResult:
+        """The next command, exactly one period after the last on the trajectory clock.
+
+        Never raises while active: on an exception of its own the gate goes into ESTOP and the stop
+        goes on. Raises GateRefusal where the gate isn't active.
+        """
+        if not self._active:
+            raise GateRefusal("not active: activate the gate first")
+        self._stepped = False
+        late = self._count_late(now)
+        try:
+            self._observe(now)
+            self._decide(now)
+            self._move(now)
+            self._judge(now)
+        except Exception as error:  # a fault of our own must not end the stop
+            self.internal_error(f"{type(error).__name__}: {error}", now)
+            self._machine.update((), now, can_resume=False)
+            self._advance_stop()
+        self._stamp += self.period
+        self._sent += 1
+        return TickResult(
+            command=self._command(),
+            mode=self._machine.mode,
+            reasons=tuple(cause.name for cause in self._machine.causes),
+            step=self._step,
+            late=late,
+            lag=self._plan_clock.lag(now) + self.period,
+        )
+
+    def _observe(self, now: Instant) -> None:
+        """Follow a jump of the ROS clock with all that is remembered in it."""
+        step = self._watch.jump(now)
+        if step == 0:
+            return
+        self._plan_clock.shift(step)
+        self._measurement.shift(step)
+        self._order.shift(step)
+        for plan in (self._plan, self._next_plan):
+            if plan is not None:
+                plan.shift(step)
+        if self._rest_since is not None:
+            self._rest_since += step
+        mode = self._machine.mode
+        text = f"the ROS clock jumped by {seconds(step):.3g} s"
+        self._queue.record(now, mode, mode, Kind.EVENT, "clock_jump", text, value=seconds(step))
+
+    def _count_late(self, now: Instant) -> bool:
+        last, self._last_tick = self._last_tick, now.steady
+        late = last is not None and now.steady - last > LATE_PERIODS * self.period
+        self._missed += late
+        return late
+
+    def _decide(self, now: Instant) -> None:
+        """The mode of this tick, from all causes."""
+        before = self._machine.mode
+        mode = self._machine.update(self._causes(now), now, self._can_resume(now))
+        self._fault = None
+        if mode >= Mode.STOP:
+            self._rebase = None
+        if mode != before and max(mode, before) >= Mode.HOLD:
+            self._record_mode(before, mode, now)
+
+    def _causes(self, now: Instant) -> list[Cause]:
+        bound = self.config.tracking_error if self._rebase is None else self._rebase_bound
+        causes = self._measurement.causes(now, self._generator.state[0], bound)
+        causes.extend(self._plan_causes(now))
+        causes.extend(self._heartbeat_causes(now))
+        if self._fault is not None:
+            causes.append(self._fault)
+        if self._estop:
+            causes.append(Cause("estop_requested"))
+        if self._hold:
+            causes.append(Cause("hold_requested"))
+        if self._shutdown:
+            causes.append(Cause("shutdown"))
+        if self._rebase is not None:
+            causes.append(Cause("rebasing"))
+        causes.extend(
+            Cause(name, value=condition.worst, bound=condition.bound)
+            for name, condition in self._conditions.items()
+            if condition.active
+        )
+        return causes
+
+    def _plan_causes(self, now: Instant) -> list[Cause]:
+        if self._machine.holding and self.at_rest:
+            self._plan_clock.anchor(now)
+        lag = seconds(self._plan_clock.lag(now))
+        following = self._plan_clock.time + self.period
+        if self._next_plan is not None and following >= self._next_plan.start:
+            self._plan, self._next_plan = self._next_plan, None
+        if self._plan is None:
+            return [Cause("plan_missing")]
+        age = self._plan.observation.seconds(now)
+        if age > self.config.observation_age:
+            text = f"{age:.3g} s"
+            return [Cause("plan_stale", text, age, self.config.observation_age)]
+        if self._plan.since_start(following) > self._plan.end:
+            return [Cause("plan_ran_out", f"after {self._plan.rows} rows")]
+        if abs(lag) > self.config.clock_lag and not self._machine.holding:
+            return [Cause("clock_lag", f"{lag:.3g} s", lag, self.config.clock_lag)]
+        return []
+
+    def _heartbeat_causes(self, now: Instant) -> list[Cause]:
+        causes = []
+        for name, last in self._heartbeats.items():
+            age, bound = seconds(now.steady - last), self.config.heartbeats[name]
+            if age > bound:
+                causes.append(Cause("heartbeat_lost", f"{name}, {age:.3g} s", age, bound))
+        return causes
+
+    def _can_resume(self, now: Instant) -> bool:
+        """Whether there is a due plan, observed since the arm came to rest."""
+        plan = self._plan
+        if plan is None or self._rest_since is None or plan.start > now.ros:
+            return False
+        settled = self._rest_since + nanoseconds(self.config.settle_time)
+        return self.at_rest and plan.observation_stamp >= settled
+
+    def _move(self, now: Instant) -> None:
+        """One sample of motion."""
+        if self._machine.holding or self._plan is None:
+            self._hold_still(now)
+            return
+        plan = self._plan
+        self._rest_since = None
+        last, following = self._plan_clock.advance(now)
+        rate = self._plan_clock.rate
+        time = plan.since_start(last)
+        curve = plan.reference
+        self._stepped = True
+        self._step = self._generator.track(
+            scaled(curve.at(time), rate),
+            scaled(curve.at(plan.since_start(following)), rate),
+            curve.peaks(time),
+            curve.at(time + AIM_AHEAD),
+        )
+        if self._step is Step.STOP:
+            self._fault = Cause("no_safe_step", f"chunk {plan.number} of {plan.source_id}")
+            self._plan = self._next_plan = None
+            self._hard_fault(now)
+
+    def _hold_still(self, now: Instant) -> None:
+        """Stop, stand, or move to where a reset re-bases the command."""
+        fresh = self._measurement.age(now) <= self.config.joint_state_age_hold
+        if self._rebase is not None and self._machine.mode is Mode.HOLD and fresh:
+            self._stepped = True
+            self._step = self._generator.approach(self._rebase)
+            if self.at_rest and jump(self._rebase, self._generator.state[0])[0] <= REBASED:
+                self._rebase = None
+        else:
+            self._advance_stop()
+        if not self.at_rest or self._rebase is not None:
+            self._rest_since = None
+        elif self._rest_since is None:
+            self._rest_since = now.ros
+
+    def _advance_stop(self) -> None:
+        """One sample along the certified stop, unless this tick has its sample already."""
+        if not self._stepped:
+            self._stepped = True
+            self._step = self._generator.stop()
+
+    def _judge(self, now: Instant) -> None:
+        """How far the command is from the plan, and the gripper's share of the tick."""
+        plan = self._plan
+        if plan is None or self._machine.holding:
+            self._deviation = -1.0
+            for name, condition in self._conditions.items():
+                self._report(name, condition.end(), now)
+            return
+        time = self._plan_clock.time
+        wanted = plan.raw.position(plan.since_start(time))
+        self._deviation, _ = jump(wanted, self._generator.state[0])
+        width = plan.width(time)
+        lag = 0.0
+        if self._gripper is not None and width is not None:
+            lag = self._gripper.follow(width)
+        values = {
+            "plan_deviation": self._deviation,
+            "plan_exceeds_limits": plan.excess,
+            "gripper_rate": lag,
+        }
+        for name, condition in self._conditions.items():
+            self._report(name, condition.update(values[name]), now)
+
+    def _command(self) -> JointCommand:
+        q, v, a = self._generator.state
+        return JointCommand(
+            stamp=self._stamp,
+            positions=np.array(q),
+            velocities=np.array(v),
+            accelerations=np.array(a),
+            gripper=None if self._gripper is None else self._gripper.width,
+        )
+
+    # ---- reports --------------------------------------------------------------------------------
+
+    def drain_interventions(self) -> list[Intervention]:
+        """All interventions since the last call, oldest first."""
+        return self._queue.drain()
+
+    def state(self, now: Instant) -> GateState:
+        """Snapshot for publishing."""
+        plan = self._plan
+        mode = self.mode
+        causes = self._machine.causes if self._active else ()
+        text = causes[0].text if causes else MODE_TEXTS[mode]
+        return GateState(
+            mode=mode,
+            reasons=tuple(cause.name for cause in causes),
+            text=f"{mode.name}: {text}",
+            at_rest=self.at_rest,
+            source_id="" if plan is None else plan.source_id,
+            chunk_number=0 if plan is None else plan.number,
+            plan_step=-1 if plan is None else plan.row(self._plan_clock.time),
+            observation_age=-1.0 if plan is None else plan.observation.seconds(now),
+            plan_deviation=self._deviation,
+            tracking_error=self._measurement.distance(self._generator.state[0]),
+            commands_sent=self._sent,
+            missed_deadlines=self._missed,
+            chunks_accepted=self._accepted,
+            chunks_rejected=self._rejected,
+            interventions=self._queue.recorded - self._recorded_before,
+        )
+
+    def _record_mode(self, before: Mode, after: Mode, now: Instant) -> None:
+        causes = self._machine.causes
+        cause = causes[0] if causes else None
+        plan = self._plan
+        self._queue.record(
+            now,
+            before,
+            after,
+            Kind.EVENT,
+            "resumed" if cause is None or after < Mode.HOLD else cause.name,
+            f"{after.name}: {MODE_TEXTS[after] if cause is None else cause.text}",
+            source_id="" if plan is None else plan.source_id,
+            chunk_number=0 if plan is None else plan.number,
+            value=nan if cause is None else cause.value,
+            bound=nan if cause is None else cause.bound,
+        )
+
+    def _report(self, name: str, kind: Kind | None, now: Instant) -> None:
+        """The begin or end of a lasting condition."""
+        if kind is None:
+            return
+        condition, plan, mode = self._conditions[name], self._plan, self._machine.mode
+        begins = kind is Kind.BEGIN
+        others = any(other.active for other in self._conditions.values())
+        calm = Mode.LIMITED if others else Mode.NOMINAL
+        self._queue.record(
+            now,
+            mode,
+            max(mode, Mode.LIMITED) if begins else (mode if mode >= Mode.HOLD else calm),
+            kind,
+            name,
+            CAUSES[name].text,
+            source_id="" if plan is None else plan.source_id,
+            chunk_number=0 if plan is None else plan.number,
+            value=condition.worst if begins else nan,
+            bound=condition.bound,
+            count=0 if begins else condition.count,
+            worst_value=nan if begins else condition.worst,
+        )
+
+
+# Check 4 comes after the order and age of a chunk (check 3).
+_LIMIT_REASONS = frozenset(
+    {"chunk_position", "chunk_gripper", "chunk_velocity", "chunk_acceleration", "chunk_jerk"}
+)
