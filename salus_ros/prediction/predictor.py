@@ -30,6 +30,6 @@ class FailurePredictor:
         observation_stamp: int,
         signals: SignalVector,
     ) -> PredictionResult:
-        """The prediction for a step of a chunk; raises SignalError where the signals have another layout."""
+        """For a step of a chunk. Raises SignalError where the signals have another layout."""
         self.window.add(signals, source_id)
         return no_prediction(source_id, chunk_number, step, observation_stamp)

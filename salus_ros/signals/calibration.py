@@ -74,8 +74,9 @@ class Calibration:
 def load_calibration(path: Path) -> Calibration:
     """Read what `Calibration.save` wrote. Raises SignalError where the file can't be used."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in file.files}
+        # Opened here: np.load leaves the file open where it is no good archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            content = {name: archive[name] for name in archive.files}
         metadata = json.loads(str(content["metadata"]))
         kind, version = metadata["kind"], metadata["layout_version"]
     except FileNotFoundError:
