@@ -18,7 +18,7 @@ from salus_ros.policy.merging import (
     MERGING_MODES,
     RTC_SCHEDULES,
     blend,
-    old_weights,
+    fixed_weights,
     rtc_weights,
     temporal_ensemble,
 )
@@ -118,6 +118,7 @@ class ChunkQueue:
         self._generation = 0
         self._plan: Plan | None = None
         self._horizon_end = 0
+        self._chunk_rows = 0
         self._chunks: deque[Plan] = deque(maxlen=ENSEMBLE_SIZE)
 
     def activate(self, source_id: str) -> None:
@@ -180,7 +181,9 @@ class ChunkQueue:
         at = (stamp - plan.time(plan.first)) / plan.time_step + np.arange(count)
         frozen = min(count, max(0, -((stamp - frozen_until) // plan.time_step)))
         prefix = _sample(plan.actions, np.maximum(at, 0.0), bool(self.config.gripper_name))
-        return Guidance(prefix, rtc_weights(self.config.rtc_schedule, frozen, count), frozen)
+        end = self._chunk_rows - self.config.execution_horizon
+        weights = rtc_weights(self.config.rtc_schedule, frozen, end, count)
+        return Guidance(prefix, weights, frozen)
 
     def merge(self, inference: Inference, prediction: Prediction, now: int) -> PlannedChunk | None:
         """Merge what an inference brought; the result is the plan from now on.
@@ -207,6 +210,7 @@ class ChunkQueue:
         if plan is None or not inference.blends:
             self._chunks.clear()
         self._chunks.append(fresh)
+        self._chunk_rows = len(prediction.actions)
         return self._accept(merged, current, inference.stamp)
 
     def _check(self, prediction: Prediction) -> None:
@@ -261,7 +265,7 @@ class ChunkQueue:
         old = plan.between(ahead.first, ahead.last)
         overlap = len(old.actions)
         frozen = ahead.index_at_or_after(frozen_until) - ahead.first
-        weights = old_weights(self.config.merging, overlap, frozen, self.config.rtc_schedule)
+        weights = self._old_weights(ahead, overlap, frozen)
         actions = ahead.actions.copy()
         actions[:overlap] = blend(old.actions, ahead.actions[:overlap], weights)
         numbers, stamps = ahead.numbers.copy(), ahead.stamps.copy()
@@ -269,6 +273,13 @@ class ChunkQueue:
         actions[kept] = old.actions[kept]  # Exactly the old row, free of rounding.
         numbers[kept], stamps[kept] = old.numbers[kept], old.stamps[kept]
         return Plan(ahead.anchor, ahead.time_step, ahead.first, actions, numbers, stamps)
+
+    def _old_weights(self, ahead: Plan, overlap: int, frozen: int) -> FloatArray:
+        if self.config.merging != "rtc":
+            return fixed_weights(self.config.merging, overlap)
+        # The last rows, as many as will be executed, are the new chunk's own.
+        end = len(ahead.actions) - self.config.execution_horizon
+        return rtc_weights(self.config.rtc_schedule, frozen, end, overlap)
 
     def _ensemble(self, ahead: Plan) -> Plan:
         chunks = [(chunk.first, chunk.actions) for chunk in self._chunks]

@@ -20,35 +20,31 @@ RTC_SCHEDULES: tuple[str, ...] = get_args(RtcSchedule)
 _FIXED_SHARE = {"latest": 0.0, "weighted": 0.3, "conservative": 0.7}
 
 
-def old_weights(mode: str, overlap: int, frozen: int, schedule: str) -> FloatArray:
+def fixed_weights(mode: str, overlap: int) -> FloatArray:
     """Share of the old plan in each of the `overlap` rows that it has in common with a new chunk.
 
-    frozen: how many of them are executed before the new chunk can act, kept in `rtc` only.
-    Returns [overlap] in [0, 1]. Not for `temporal_ensemble`, which remembers more than one plan.
+    For the modes `latest`, `weighted` and `conservative`. Returns [overlap] in [0, 1].
     """
-    if mode == "rtc":
-        return rtc_weights(schedule, frozen, overlap)
     return np.full(overlap, _FIXED_SHARE[mode])
 
 
-def rtc_weights(schedule: str, frozen: int, end: int) -> FloatArray:
+def rtc_weights(schedule: str, frozen: int, end: int, overlap: int) -> FloatArray:
     """Soft mask of real-time chunking (Black, Galliker, Levine, arXiv 2506.07339, equation 5).
 
-    1 for the first `frozen` rows; then, up to row `end`, with c = (end - i) / (end - frozen + 1):
-    0 (zeros), 1 (ones), c (linear) or c (e^c - 1) / (e - 1) (exp). Returns [end] in [0, 1].
+    1 for the first `frozen` of the `overlap` rows; then, up to row `end`, with
+    c = (end - i) / (end - frozen + 1): 0 (zeros), 1 (ones), c (linear) or
+    c (e^c - 1) / (e - 1) (exp); 0 from there on. Returns [overlap] in [0, 1].
     """
-    frozen = min(max(frozen, 0), end)
-    weights = np.ones(end)
-    if schedule == "ones":
-        return weights
+    frozen = min(max(frozen, 0), overlap)
+    end = min(max(end, frozen), overlap)
     ramp = (end - np.arange(frozen, end)) / (end - frozen + 1.0)
     shapes = {
         "zeros": np.zeros_like(ramp),
+        "ones": np.ones_like(ramp),
         "linear": ramp,
         "exp": ramp * np.expm1(ramp) / np.expm1(1.0),
     }
-    weights[frozen:] = shapes[schedule]
-    return weights
+    return np.concatenate([np.ones(frozen), shapes[schedule], np.zeros(overlap - end)])
 
 
 def blend(old: FloatArray, new: FloatArray, weights: FloatArray) -> FloatArray:
