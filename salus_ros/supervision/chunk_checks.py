@@ -165,7 +165,7 @@ def worst_excess(
 
 
 def peak_difference(rows: FloatArray, order: int, span: int, step: float) -> FloatArray | None:
-    """Largest divided difference [joints] over `span` rows each; None where the rows are too few."""
+    """Largest divided difference [joints] over `span` rows; None where the rows are too few."""
     difference = rows
     for _ in range(order):
         if len(difference) <= span:

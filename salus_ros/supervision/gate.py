@@ -132,7 +132,7 @@ class SafetyGate:
         self._rest_since: int | None = now.ros
         self._stamp = now.ros
         self._last_tick: int | None = None
-        self._stepped = False
+        self._sampled = 0
         self._step = Step.STOP
         self._deviation = -1.0
         clear_ticks = round(config.limited_clear_time * config.rate)
@@ -179,6 +179,11 @@ class SafetyGate:
         return self._generator.at_rest
 
     @property
+    def plan_id(self) -> tuple[str, int]:
+        """Source and number of the chunk that is followed; ("", 0): none."""
+        return ("", 0) if self._plan is None else (self._plan.source_id, self._plan.number)
+
+    @property
     def mode(self) -> Mode:
         """The mode in force since the last tick."""
         return self._machine.mode if self._active else Mode.INACTIVE
@@ -206,7 +211,7 @@ class SafetyGate:
             self._heartbeats[name] = now.steady
 
     def on_chunk(self, chunk: ActionChunk, now: Instant) -> bool:
-        """Check a chunk and follow it from the next tick on; whether it was accepted. Never raises."""
+        """Check a chunk, to be followed from the next tick on; whether accepted. Never raises."""
         if not self._active:
             return False
         self._observe(now)
@@ -216,8 +221,15 @@ class SafetyGate:
             text = f"can't be read: {type(error).__name__}: {error}"
             rejection = Rejection("chunk_malformed", text, hard=True)
         if rejection is not None:
-            self._reject(chunk, rejection, now)
+            number = chunk.number if isinstance(chunk.number, int) else 0
+            self._refuse(str(chunk.source_id), number, rejection, now)
         return rejection is None
+
+    def on_malformed_chunk(self, source_id: str, number: int, problem: str, now: Instant) -> None:
+        """A message that isn't even a chunk; problem: one line. A hard fault."""
+        if self._active:
+            self._observe(now)
+            self._refuse(source_id, number, Rejection("chunk_malformed", problem, hard=True), now)
 
     def _take_chunk(self, chunk: ActionChunk, now: Instant) -> Rejection | None:
         actions = check_actions(chunk, self.limits, self.config)
@@ -249,7 +261,7 @@ class SafetyGate:
         else:
             self._plan, self._next_plan = plan, None
 
-    def _reject(self, chunk: ActionChunk, rejection: Rejection, now: Instant) -> None:
+    def _refuse(self, source_id: str, number: int, rejection: Rejection, now: Instant) -> None:
         self._rejected += 1
         if rejection.hard:
             detail = f"{rejection.reason}: {rejection.message}"
@@ -263,8 +275,8 @@ class SafetyGate:
             Kind.EVENT,
             rejection.reason,
             f"chunk dropped: {rejection.message}",
-            source_id=str(chunk.source_id),
-            chunk_number=chunk.number if isinstance(chunk.number, int) else 0,
+            source_id=source_id,
+            chunk_number=number,
             value=rejection.value,
             bound=rejection.bound,
         )
@@ -306,7 +318,7 @@ class SafetyGate:
         return True, "emergency stop released; reset to go on"
 
     def internal_error(self, message: str, now: Instant) -> None:
-        """The supervisor itself failed: ESTOP, not to be reset; the stop goes on being commanded."""
+        """The supervisor itself failed: ESTOP, not to be reset; the stop goes on."""
         self._machine.latch(Cause("internal_error", message))
         mode = self._machine.mode
         self._queue.record(now, mode, Mode.ESTOP, Kind.EVENT, "internal_error", message)
@@ -358,7 +370,7 @@ class SafetyGate:
         """
         if not self._active:
             raise GateRefusal("not active: activate the gate first")
-        self._stepped = False
+        self._sampled = self._generator.samples
         late = self._count_late(now)
         try:
             self._observe(now)
@@ -481,7 +493,6 @@ class SafetyGate:
         rate = self._plan_clock.rate
         time = plan.since_start(last)
         curve = plan.reference
-        self._stepped = True
         self._step = self._generator.track(
             scaled(curve.at(time), rate),
             scaled(curve.at(plan.since_start(following)), rate),
@@ -497,7 +508,6 @@ class SafetyGate:
         """Stop, stand, or move to where a reset re-bases the command."""
         fresh = self._measurement.age(now) <= self.config.joint_state_age_hold
         if self._rebase is not None and self._machine.mode is Mode.HOLD and fresh:
-            self._stepped = True
             self._step = self._generator.approach(self._rebase)
             if self.at_rest and jump(self._rebase, self._generator.state[0])[0] <= REBASED:
                 self._rebase = None
@@ -510,8 +520,7 @@ class SafetyGate:
 
     def _advance_stop(self) -> None:
         """One sample along the certified stop, unless this tick has its sample already."""
-        if not self._stepped:
-            self._stepped = True
+        if self._generator.samples == self._sampled:
             self._step = self._generator.stop()
 
     def _judge(self, now: Instant) -> None:

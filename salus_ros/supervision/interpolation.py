@@ -27,7 +27,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from salus_ros.interfaces import FloatArray
 from salus_ros.supervision.limits import ArmLimits
+
+Samples = tuple[FloatArray, FloatArray, FloatArray]
 
 CUBIC_END = 8 / 27
 QUINTIC_ACCELERATION = 1.3 * CUBIC_END
@@ -43,8 +46,8 @@ CONTROLLER_PERIOD = 0.001
 # overshoot is 1.3 * (8/27) / RAMP_TICKS of it), more cost agility.
 RAMP_TICKS = 4.0
 
-# The generator's limits lie this share inside those that the output is verified against, and its own
-# tests allow a tenth of it (`TOLERANCE`): Ruckig arrives at limits exactly, but for rounding.
+# The generator's limits lie this share inside those that the output is verified against, and its
+# own tests allow a tenth of it (`TOLERANCE`): Ruckig arrives at limits exactly, but for rounding.
 HAIR = 1e-6
 TOLERANCE = 1e-7
 
@@ -115,10 +118,11 @@ def edge_is_smooth(
     )
 
 
-def cubic(
-    before: tuple[float, float, float], after: tuple[float, float, float], period: float, u: float
-) -> float:
-    """Position [rad] of the cubic between two samples at u in [0, 1] (adapter `JointState`)."""
+def cubic(before: Samples, after: Samples, period: float, u: FloatArray) -> FloatArray:
+    """Positions [rad] of the cubics between samples at u in [0, 1] (adapter `JointState`).
+
+    before, after: (q, v, a), arrays of one shape, which u can be broadcast to.
+    """
     (q0, v0, _), (q1, v1, _) = before, after
     w = 1 - u
     return (
@@ -129,10 +133,8 @@ def cubic(
     )
 
 
-def quintic(
-    before: tuple[float, float, float], after: tuple[float, float, float], period: float, u: float
-) -> float:
-    """Position [rad] of the quintic between two samples (adapter `JointTrajectory`)."""
+def quintic(before: Samples, after: Samples, period: float, u: FloatArray) -> FloatArray:
+    """Positions [rad] of the quintics between samples (adapter `JointTrajectory`)."""
     (q0, v0, a0), (q1, v1, a1) = before, after
     rise = 6 * (q1 - q0) / period
     d0 = a0 - (rise - 4 * v0 - 2 * v1) / period

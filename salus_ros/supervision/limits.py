@@ -184,7 +184,7 @@ def _positive(name: str, entry: Mapping[str, Any], quantity: str) -> float:
 def _flag(name: str, entry: Mapping[str, Any], quantity: str) -> None:
     if entry.get(f"has_{quantity}_limits") is not True:
         raise LimitsError(
-            f"joint '{name}' has no {quantity} limits: set has_{quantity}_limits to true and give them"
+            f"joint '{name}' has no {quantity} limits: give them, has_{quantity}_limits true"
         )
 
 

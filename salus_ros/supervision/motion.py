@@ -66,10 +66,13 @@ def _solver(limits: GeneratorLimits) -> tuple[Ruckig, InputParameter]:
 
 
 def _solve(solver: Ruckig, request: InputParameter, trajectory: Trajectory) -> bool:
-    """Whether Ruckig found a trajectory (it raises or returns a negative result where not)."""
+    """Whether Ruckig found a trajectory.
+
+    It raises where it found none, also a ValueError: for results that its enum doesn't name.
+    """
     try:
         return bool(solver.calculate(request, trajectory) in (Result.Working, Result.Finished))
-    except RuckigError:
+    except (RuckigError, ValueError):
         return False
 
 
@@ -217,6 +220,8 @@ class MotionGenerator:
         self.state: State = (zero, zero, zero)
         self._certificate = Trajectory(self._joints)
         self._along = 0.0
+        # Counts the samples, so that a tick that failed can tell whether it has its own already.
+        self.samples = 0
 
     def start(self, positions: Sequence[float]) -> bool:
         """Begin at rest at positions [rad]; False (and nothing changed) outside the limits."""
@@ -240,6 +245,7 @@ class MotionGenerator:
         if self._along >= self._certificate.duration:
             v, a = [0.0] * self._joints, [0.0] * self._joints
         self.state = (q, v, a)
+        self.samples += 1
         return Step.STOP
 
     def track(
@@ -352,6 +358,7 @@ class MotionGenerator:
         if stop is None:
             return False
         self.state, self._certificate, self._along = candidate, stop, 0.0
+        self.samples += 1
         return True
 
 
