@@ -25,6 +25,8 @@ from salus_ros.sim.gripper import MAX_SPEED, MAX_WIDTH
 JOINTS = 7
 _CATCH_UP = 1.02
 """How much faster than real the clock is played while too many samples wait."""
+_RESUME_SPEED = 0.5
+"""Speed [rad/s] at which the arm goes from where it holds to a stream's first sample."""
 
 
 class ControllerMode(Enum):
@@ -48,7 +50,7 @@ class ControllerConfig:
     damping: tuple[float, ...] = (80.0, 80.0, 55.0, 50.0, 15.0, 14.0, 10.0)
     timeout: int = 100_000_000
     brake_deceleration: float = 5.0
-    resume_tolerance: float = 0.05
+    resume_tolerance: float = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,9 @@ class JointController:
         self._accepted += 1
         knot = _Knot(command.stamp, np.stack([command.positions, command.velocities]))
         if self.mode is ControllerMode.HOLDING:
-            self._restart_clock(command.stamp - self._period)
+            gap = float(np.abs(command.positions - self._reference[0]).max())
+            way = round(gap / _RESUME_SPEED * 1e9)
+            self._restart_clock(command.stamp - max(self._period, way))
         else:
             self._period = command.stamp - self._last_stamp
             if not self._waiting and self._clock >= self._end.stamp:

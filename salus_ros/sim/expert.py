@@ -34,7 +34,7 @@ LOWEST = 0.018
 SETTLE, SQUEEZE = 0.10, 0.70
 """Rest before closing, and time for closing [s]."""
 
-ARM_TOLERANCE, RESTING_TOLERANCE = 0.10, 0.03
+ARM_TOLERANCE, RESTING_TOLERANCE = 0.10, 0.015
 """Joints farther from the plan than this [rad]: plan from the measured state. The second holds
 where the arm rests although the plan moves: somebody holds it, so don't run away from it."""
 RESTING_SPEED = 0.02
@@ -212,7 +212,7 @@ def _make_plan(
 
 def _pick(state: ToolState, block: BlockPose) -> Motion:
     motion = Motion(state)
-    yaw = _quarter(block.yaw)
+    yaw = _grasp_yaw(block)
     _rise(motion, state)
     motion.move_to("approach", _above(block, HOVER, yaw), OPEN)
     motion.move_to("descend", _above(block, 0.0, yaw), OPEN)
@@ -256,6 +256,15 @@ def _above(block: BlockPose, height: float, yaw: float) -> FloatArray:
     x, y, z = (float(v) for v in block.position)
     # A block that is tipped or pressed down must not lead the fingers into the table.
     return np.array([x, y, max(z, LOWEST) + height, yaw])
+
+
+def _grasp_yaw(block: BlockPose) -> float:
+    """Yaw along the block's sides that turns the wrist least: at most 45 degrees from its middle.
+
+    The wrist's angle is that of the tool against the arm's own azimuth, not against the table.
+    """
+    azimuth = float(np.arctan2(block.position[1], block.position[0]))
+    return azimuth + _quarter(block.yaw - azimuth)
 
 
 def _quarter(yaw: float) -> float:

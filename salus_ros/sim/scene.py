@@ -241,7 +241,7 @@ def _set_options(spec: Any) -> None:
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     # Elliptic cones with stiff friction hold a grasped block without the costly no-slip solver.
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
-    spec.option.impratio = 10
+    spec.option.impratio = 50
     spec.option.noslip_iterations = 0
     spec.option.iterations = 30
 
