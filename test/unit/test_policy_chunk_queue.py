@@ -245,3 +245,11 @@ def test_a_bad_configuration_names_value_and_choice(bad):
 def test_an_empty_source_id_is_refused():
     with pytest.raises(ValueError, match="source_id is empty"):
         queue().activate("")
+
+
+def test_an_ensemble_forgets_chunks_of_an_old_instruction():
+    made = queue("temporal_ensemble", ensemble_coefficient=0.0)
+    add(made, 0, flat(100.0))
+    add(made, 100, flat(1.0), blends=False)
+    rows = line(add(made, 200, flat(3.0)))
+    assert rows[2:] == pytest.approx([2.0] * 9 + [3.0])

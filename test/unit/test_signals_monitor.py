@@ -195,3 +195,24 @@ def test_joints_after_the_clock_was_set_back_count(monitor):
     monitor.on_chunk(chunk(1, 0), 0)
     (step,) = monitor.advance(0)
     assert float(step.signals.values[MARGIN]) == pytest.approx(0.2)
+
+
+def test_a_state_received_twice_counts_once(monitor):
+    monitor.on_policy_state(state(1, [1.0, 0.0]))
+    monitor.on_chunk(chunk(1, 0), 0)
+    monitor.advance(0)
+    monitor.on_policy_state(state(2, [4.0, 0.0]))
+    monitor.on_chunk(chunk(2, STEP), STEP)
+    monitor.advance(STEP)
+    monitor.on_policy_state(state(2, [4.0, 0.0]))
+    (step,) = monitor.advance(2 * STEP)
+    assert float(step.signals.values[LATENT_DRIFT]) == pytest.approx(3.0)
+
+
+def test_mismatch_compares_both_at_the_time_of_the_measurement(monitor):
+    monitor.on_command(0, np.array([0.0, 0.0]))
+    monitor.on_command(10 * MS, np.array([0.2, 0.0]))
+    monitor.on_joint_state(joints(10 * MS, [0.0, 0.0]))
+    monitor.on_chunk(chunk(1, 0), 1)
+    (step,) = monitor.advance(STEP)
+    assert float(step.signals.values[MISMATCH]) == pytest.approx(0.0, abs=1e-9)
