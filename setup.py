@@ -27,7 +27,7 @@ setup(
         ("share/salus_ros/launch", glob("launch/*.launch.py")),
         ("share/salus_ros/config", glob("config/*.yaml")),
     ],
-    install_requires=["numpy", "pyyaml", "rich", "ruckig", "typer"],
+    install_requires=["numpy", "pyyaml", "rich", "rosbags", "ruckig", "typer"],
     extras_require={
         "sim": ["gym-hil", "mujoco<3.9"],
         "test": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML"],

@@ -59,10 +59,16 @@ def build() -> None:
         configure += [f"-DCMAKE_INSTALL_PREFIX={PREFIX}", f"-DPython3_EXECUTABLE={sys.executable}"]
         for command in (configure, ["cmake", "--build", folder, "--target", "install"]):
             result = subprocess.run(
-                command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                command,
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
             )
             if result.returncode:
-                sys.exit(f"{result.stdout}\nsalus_msgs: '{' '.join(command[:2])}' failed, see above")
+                sys.exit(
+                    f"{result.stdout}\nsalus_msgs: '{' '.join(command[:2])}' failed, see above"
+                )
 
 
 def main() -> None:

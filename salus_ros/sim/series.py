@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from salus_ros.sim.scene import COLORS
 from salus_ros.sim.tasks import Task
+from salus_ros.sim.world import COLORS
 
 SEEDS_PER_SERIES = 10_000
 

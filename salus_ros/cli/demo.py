@@ -1,0 +1,262 @@
+"""`salus demo`: the whole graph on the simulated Panda, watched live, judged at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from salus_ros.bench.provenance import provenance
+from salus_ros.cli.demo_statistics import ControlStatistics
+from salus_ros.cli.demo_view import LiveView, outcome_table, summary_table
+from salus_ros.cli.errors import INTERRUPTED, USAGE, UserError
+from salus_ros.cli.graph import (
+    graph_processes,
+    parameter_file,
+    require_ros,
+    use_free_domain,
+)
+from salus_ros.cli.output import write_json
+from salus_ros.cli.processes import (
+    MANAGER,
+    RIG,
+    SUPERVISOR,
+    ProcessGroup,
+    quiet_environment,
+    temporary_log_folder,
+)
+
+if TYPE_CHECKING:
+    from salus_ros.nodes.graph_client import GraphClient
+
+START_TIMEOUT = 60.0  # s
+GRACE = 10.0  # s beyond the time limit until an episode that doesn't end counts as lost
+
+
+@dataclass
+class EpisodeResult:
+    """Outcome of one episode; failure_type empty: none; seconds: its length."""
+
+    instruction: str
+    seed: int
+    disturbance: str
+    success: bool
+    failure_type: str
+    seconds: float
+
+
+@dataclass
+class DemoOptions:
+    """What `salus demo` was asked for."""
+
+    episodes: int
+    seed: int
+    policy: str
+    instruction: str
+    disturbance: str
+    config: Path
+    time_limit: float = 15.0
+    results: list[EpisodeResult] = field(default_factory=list)
+
+
+def demo(
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to run.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, max=100_000, help="Seed of the start states.")] = 0,
+    policy: Annotated[str, typer.Option(help="Policy to run.")] = "scripted_expert",
+    instruction: Annotated[
+        str, typer.Option(help="Task; empty: picks of each colour in turn.")
+    ] = "",
+    disturbance: Annotated[str, typer.Option(help="Disturbance of each episode.")] = "",
+    record: Annotated[
+        Path | None, typer.Option(help="New folder to record all topics to (mcap bag).")
+    ] = None,
+    headless: Annotated[bool, typer.Option("--headless/--window", help="Show no window.")] = True,
+    json_file: Annotated[
+        str, typer.Option("--json", help="File for the results; -: standard output.")
+    ] = "",
+    config: Annotated[str, typer.Option(help="Parameter file.")] = "sim_panda",
+) -> None:
+    """Run episodes on the simulated Panda through the real topics.
+
+    Example: salus demo --episodes 10 --seed 1 --headless
+
+    Exit code: 0 where all episodes ran, whatever their outcome; 1 where the graph failed; 2 for a
+    wrong option; 130 after Ctrl-C.
+    """
+    options = DemoOptions(episodes, seed, policy, instruction, disturbance, parameter_file(config))
+    _check(options, record)
+    console = Console(stderr=json_file == "-")
+    statistics = ControlStatistics(period_ns=10_000_000)
+    signal.signal(signal.SIGTERM, _interrupt)
+    interrupted = False
+    try:
+        _run(options, statistics, console, record, headless)
+    except KeyboardInterrupt:
+        interrupted = True
+    console.print(outcome_table(options.results))
+    console.print(summary_table(statistics))
+    if json_file:
+        write_json(json_file, report(options, statistics))
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _check(options: DemoOptions, record: Path | None) -> None:
+    """Raise UserError for an option that can't be used, before anything is started."""
+    require_ros()
+    from salus_ros.policy.registry import BACKEND_NAMES
+    from salus_ros.sim.disturbances import kind_of
+    from salus_ros.sim.tasks import parse_instruction
+
+    if options.policy not in BACKEND_NAMES:
+        known = ", ".join(BACKEND_NAMES)
+        raise UserError(f"unknown policy '{options.policy}'; known: {known}", USAGE)
+    try:
+        if options.instruction:
+            parse_instruction(options.instruction)
+        if options.disturbance:
+            kind_of(options.disturbance)
+    except ValueError as error:
+        raise UserError(str(error), USAGE) from error
+    if record is not None and record.exists():
+        raise UserError(f"{record} exists: give a folder that doesn't", USAGE)
+
+
+def _run(
+    options: DemoOptions,
+    statistics: ControlStatistics,
+    console: Console,
+    record: Path | None,
+    headless: bool,
+) -> None:
+    """Start the graph, run the episodes, end the graph; raises UserError where it fails."""
+    from salus_ros.nodes.graph_client import GraphClient, GraphError
+
+    with ExitStack() as stack:
+        log_folder = Path(stack.enter_context(temporary_log_folder()))
+        quiet_environment(log_folder)
+        domain = use_free_domain()
+        client = stack.enter_context(
+            GraphClient(
+                statistics.on_command,
+                lambda message: statistics.on_intervention(message.reason),
+                lambda state: statistics.on_plan(
+                    state.source_id, state.chunk_number, state.observation_age
+                ),
+            )
+        )
+        _refuse_second_graph(client, domain)
+        group = stack.enter_context(ProcessGroup(_processes(options, headless), log_folder))
+        if record is not None:
+            stack.enter_context(client.recording(record))
+        view = stack.enter_context(LiveView(console, client, statistics, options.episodes))
+        try:
+            _bring_up(client, group)
+            _run_episodes(options, client, group, view)
+        except GraphError as error:
+            raise UserError(_explained(str(error), group)) from error
+
+
+def _processes(options: DemoOptions, headless: bool) -> list[Any]:
+    parameters: dict[str, dict[str, object]] = {
+        RIG: {"reset_at_start": False, "window": not headless},
+        MANAGER: {"autostart": False},
+        "vla_policy": {"policy": options.policy},
+    }
+    return graph_processes(options.config, True, parameters)
+
+
+def _refuse_second_graph(client: GraphClient, domain: int) -> None:
+    """Raise UserError where this domain already has a supervisor or a rig."""
+    time.sleep(0.0 if "ROS_DOMAIN_ID" not in os.environ else 0.3)
+    taken = {SUPERVISOR, RIG} & set(client.node_names())
+    if taken:
+        raise UserError(
+            f"ROS domain {domain} already has a {sorted(taken)[0]}: end it, or choose another "
+            "ROS_DOMAIN_ID"
+        )
+
+
+def _bring_up(client: GraphClient, group: ProcessGroup) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while not client.services_ready():
+        _fail_if_ended(group)
+        if time.monotonic() > deadline:
+            raise UserError(f"the graph is not there after {START_TIMEOUT:g} s")
+        time.sleep(0.05)
+
+
+def _run_episodes(
+    options: DemoOptions, client: GraphClient, group: ProcessGroup, view: LiveView
+) -> None:
+    from salus_ros.sim.series import episode_series
+
+    series = episode_series(options.episodes, options.seed, options.instruction)
+    for number, (instruction, seed) in enumerate(series, start=1):
+        client.reset_rig(instruction=instruction, seed=seed, disturbance=options.disturbance)
+        view.begin(number, instruction)
+        client.run(True)
+        result = _wait_for_end(options, client, group, number, view)
+        client.run(False)
+        options.results.append(result)
+        view.end(result)
+
+
+def _wait_for_end(
+    options: DemoOptions, client: GraphClient, group: ProcessGroup, number: int, view: LiveView
+) -> EpisodeResult:
+    deadline = time.monotonic() + options.time_limit + GRACE
+    while not client.episode_ended(number, timeout=0.1):
+        _fail_if_ended(group)
+        view.refresh()
+        if time.monotonic() > deadline:
+            raise UserError(f"episode {number} did not end in time: {client.last_reason()}")
+    message = client.episode
+    return EpisodeResult(
+        message.instruction,
+        message.seed,
+        message.disturbance,
+        message.success,
+        message.failure_type,
+        round(message.end, 3),
+    )
+
+
+def _fail_if_ended(group: ProcessGroup) -> None:
+    for name, code in group.ended().items():
+        what = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        raise UserError(_explained(f"{name} {what}", group, name))
+
+
+def _explained(message: str, group: ProcessGroup, name: str = "") -> str:
+    """The message with the last error that a node logged."""
+    names = [name] if name else list(group.processes)
+    lines = [line for n in names if (line := group.last_error(n))]
+    return f"{message}: {lines[-1]}" if lines else message
+
+
+def report(options: DemoOptions, statistics: ControlStatistics) -> dict[str, Any]:
+    """The results for machines."""
+    successes = sum(result.success for result in options.results)
+    return {
+        "episodes": [asdict(result) for result in options.results],
+        "success_rate": successes / len(options.results) if options.results else None,
+        "control": statistics.control(),
+        "latency_ms": statistics.latency_ms(),
+        "interventions": dict(statistics.interventions),
+        "policy": options.policy,
+        "seed": options.seed,
+        **provenance(),
+    }

@@ -1,0 +1,59 @@
+"""`salus`: the command line. One file a sub-command; each works without the others' packages."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+
+import typer
+
+from salus_ros import __version__
+from salus_ros.cli import demo, doctor, up
+from salus_ros.cli.errors import UserError
+
+app = typer.Typer(
+    help="Vision-language-action policies on robot arms, fast and supervised.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command(name="doctor")(doctor.doctor)
+app.command(name="demo")(demo.demo)
+app.command(name="up")(up.up)
+
+if find_spec("salus_ros.cli.bench"):
+    from salus_ros.cli import bench, evaluate
+
+    app.add_typer(bench.app, name="bench")
+    app.add_typer(evaluate.app, name="evaluate")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"salus {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point. An expected error is one line on stderr; SALUS_TRACEBACK=1 shows where from."""
+    try:
+        app()
+    except UserError as error:
+        if os.environ.get("SALUS_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

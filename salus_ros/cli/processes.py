@@ -1,0 +1,152 @@
+"""The graph's nodes as child processes: started together, ended in order, none left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+RIG = "sim_rig"
+SUPERVISOR = "safety_supervisor"
+MANAGER = "lifecycle_manager"
+# The order in which they are ended: what feeds the supervisor goes before it, and the robot last,
+# so that the supervisor can finish its stop.
+ENDING_ORDER = (MANAGER, "vla_policy", "signal_publisher", "failure_predictor", SUPERVISOR, RIG)
+
+PATIENCE = 5.0  # s; how long a node may take to end before it is killed
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class NodeProcess:
+    """One node to start: its module in salus_ros.nodes, parameter file and single parameters."""
+
+    name: str
+    parameter_file: Path
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+    def command(self) -> list[str]:
+        """Command line."""
+        command = [sys.executable, "-m", f"salus_ros.nodes.{self.name}", "--ros-args"]
+        command += ["--params-file", str(self.parameter_file)]
+        for name, value in self.parameters.items():
+            command += ["-p", f"{name}:={_yaml_scalar(value)}"]
+        return command
+
+
+def _yaml_scalar(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    # Quoted, so that a text such as "1" or "on" stays a text.
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _die_with_parent() -> None:
+    """In the child: be told to stop where the parent is killed and can't do it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class ProcessGroup:
+    """Starts node processes and ends them; a context manager that leaves nothing running.
+
+    log_folder: where each node's output goes, one file each; None: to this process's own output.
+    """
+
+    def __init__(self, nodes: Sequence[NodeProcess], log_folder: Path | None = None) -> None:
+        self._nodes = list(nodes)
+        self._log_folder = log_folder
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> ProcessGroup:
+        try:
+            for node in self._nodes:
+                self.start(node)
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def start(self, node: NodeProcess) -> None:
+        """Start one node, in a session of its own so that Ctrl-C reaches only this process."""
+        output = None
+        if self._log_folder is not None:
+            output = (self._log_folder / f"{node.name}.log").open("ab")
+        try:
+            self.processes[node.name] = subprocess.Popen(
+                node.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        finally:
+            if output is not None:
+                output.close()
+
+    def ended(self) -> dict[str, int]:
+        """Exit codes of the nodes that have ended."""
+        codes = {name: process.poll() for name, process in self.processes.items()}
+        return {name: code for name, code in codes.items() if code is not None}
+
+    def restart(self, name: str) -> None:
+        """Start a node that has ended again."""
+        self.start(next(node for node in self._nodes if node.name == name))
+
+    def last_error(self, name: str) -> str:
+        """The last line in a node's log that tells of an error; "" where there is none."""
+        if self._log_folder is None:
+            return ""
+        lines = (self._log_folder / f"{name}.log").read_text(errors="replace").splitlines()
+        wanted = ("error:", "[ERROR]", "[FATAL]", "Error:")
+        return next((line for line in reversed(lines) if any(w in line for w in wanted)), "")
+
+    def end(self) -> None:
+        """Interrupt the nodes in order; kill what doesn't end in time."""
+        for name in sorted(self.processes, key=_ending_rank):
+            process = self.processes[name]
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            if name in (MANAGER, SUPERVISOR, RIG):
+                _wait(process)
+        for process in self.processes.values():
+            _wait(process)
+
+
+def _ending_rank(name: str) -> int:
+    return ENDING_ORDER.index(name) if name in ENDING_ORDER else 0
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def temporary_log_folder() -> tempfile.TemporaryDirectory[str]:
+    """Folder for the nodes' output, removed when the caller is done with it."""
+    return tempfile.TemporaryDirectory(prefix="salus_")
+
+
+def quiet_environment(log_folder: Path | None) -> None:
+    """Set what the child processes inherit: discovery on this machine only, logs in one place.
+
+    Whatever the user has set stands.
+    """
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if log_folder is not None:
+        os.environ.setdefault("ROS_LOG_DIR", str(log_folder))

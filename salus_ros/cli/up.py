@@ -1,0 +1,63 @@
+"""`salus up`: the whole graph, for machines without `ros2 launch`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from salus_ros.cli.errors import UserError
+from salus_ros.cli.graph import graph_processes, parameter_file, require_ros
+from salus_ros.cli.processes import MANAGER, ProcessGroup, quiet_environment
+
+# Lost helpers are started again; policy and supervisor only by a person who has looked why.
+RESTARTABLE = ("signal_publisher", "failure_predictor")
+
+
+def up(
+    config: Annotated[
+        str, typer.Option(help="Parameter file: a path, or a name in config/.")
+    ] = "sim_panda",
+    sim: Annotated[bool, typer.Option(help="Start the simulated rig, too.")] = False,
+    policy: Annotated[str, typer.Option(help="Policy; empty: the parameter file's.")] = "",
+    restart: Annotated[
+        bool, typer.Option(help="Restart signal_publisher and failure_predictor when they die.")
+    ] = False,
+) -> None:
+    """Start all nodes, bring them up in order, run until Ctrl-C.
+
+    Example: salus up --sim --config sim_panda
+    """
+    require_ros()
+    quiet_environment(None)
+    parameters: dict[str, dict[str, object]] = {
+        MANAGER: {"exit_on_failure": True, "restore_lost_nodes": restart},
+        "vla_policy": {"policy": policy} if policy else {},
+    }
+    processes = graph_processes(parameter_file(config), sim, parameters)
+    with ProcessGroup(processes) as group:
+        try:
+            _watch(group, restart)
+        except KeyboardInterrupt:
+            typer.echo("stopping", err=True)
+
+
+def _watch(group: ProcessGroup, restart: bool) -> None:
+    """Until a node ends by itself, which it does only where it can't work. Raises UserError then.
+
+    A node that was killed is reported, and restarted if so wished; the rest goes on as it must:
+    the supervisor holds the arm.
+    """
+    reported: set[str] = set()
+    while True:
+        for name, code in group.ended().items():
+            if code >= 0:
+                raise UserError(f"{name} ended with exit code {code}: its own log says why")
+            if restart and name in RESTARTABLE:
+                typer.echo(f"{name} was killed by signal {-code}: restarting it", err=True)
+                group.restart(name)
+            elif name not in reported:
+                reported.add(name)
+                typer.echo(f"{name} was killed by signal {-code}; Ctrl-C ends the rest", err=True)
+        time.sleep(0.2)

@@ -1,0 +1,54 @@
+"""The gate's parameters as ROS parameters: type and default from GateConfig, range from RANGES."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from salus_ros.nodes.base_node import NodeBasics
+from salus_ros.nodes.parameters import Parameter
+from salus_ros.supervision.config import RANGES, GateConfig
+
+DESCRIPTIONS = {
+    "rate": "Commands per second [Hz].",
+    "operating_fraction": "Share of the robot's velocity, acceleration and jerk that is used.",
+    "observation_age": "A chunk whose observation is older is dropped, a plan not followed [s].",
+    "future_stamp": "How far a stamp may lie in the future [s].",
+    "start_ahead": "How far a chunk's first row may lie in the future [s].",
+    "joint_state_age_hold": "Age of the joint state that puts the arm into HOLD [s].",
+    "joint_state_age_stop": "Age of the joint state that puts the arm into STOP [s].",
+    "tracking_error": "Distance of a measured joint from the command that is a STOP [rad].",
+    "rest_velocity": "Measured joints slower than this stand still [rad/s].",
+    "deviation_bound": "Distance of the command from the plan that is LIMITED [rad].",
+    "limited_clear_time": "How long the deviation must be small before LIMITED ends [s].",
+    "gripper_lag": "Distance of the gripper's command from the plan that is LIMITED [m].",
+    "resume_delay": "HOLD ends when its causes are gone for so long [s] ...",
+    "settle_time": "... and a chunk observed so long after the command came to rest is there [s].",
+    "hard_faults_to_stop": "So many hard faults ...",
+    "hard_fault_window": "... in so many seconds are a STOP [s].",
+    "excess_allowed": "A plan may exceed the robot's limits by this factor; beyond: hard fault.",
+    "velocity_span": "A plan's velocity is judged over at least so long [s].",
+    "curvature_span": "A plan's acceleration and jerk are judged over at least so long [s].",
+    "jump_bound": "A plan farther from the commanded state is a hard fault [rad].",
+    "clock_jump": "A step of the ROS clock against the steady one that counts as a jump [s].",
+    "clock_lag": "HOLD where late ticks put the commands so far behind the plan [s].",
+    "rows_max": "Most rows that a chunk may have.",
+    "interventions_max": "Interventions kept until they are published.",
+}
+
+GATE_PARAMETERS = tuple(
+    Parameter(
+        field.name,
+        field.default,
+        DESCRIPTIONS[field.name],
+        *(type(field.default)(bound) for bound in RANGES[field.name]),  # type: ignore[operator]
+    )
+    for field in fields(GateConfig)
+    if field.name in RANGES
+)
+
+
+def gate_config(node: NodeBasics, heartbeats: dict[str, float]) -> GateConfig:
+    """The configuration that the node's parameters describe. Raises LimitsError."""
+    values: dict[str, Any] = {p.name: node.parameter(p.name) for p in GATE_PARAMETERS}
+    return GateConfig(**values, heartbeats=heartbeats)

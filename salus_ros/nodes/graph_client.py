@@ -1,0 +1,186 @@
+"""A client of the running graph, for the command line: watches its topics, calls its services."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+from rclpy.signals import SignalHandlerOptions
+from salus_msgs.msg import Episode, FailurePrediction, Intervention, PolicyState, SupervisorState
+from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool, Trigger
+
+from salus_ros.nodes import qos, topics
+from salus_ros.nodes.conversions import stamp_of
+from salus_ros.nodes.recorder import Recorder
+
+SETTLING = 2.0  # s; longest time that the rig takes to rest after the last command
+
+
+class GraphError(RuntimeError):
+    """The graph didn't do what was asked; the message is one line for the user."""
+
+
+class GraphClient:
+    """Spins a node in a thread; callbacks run there, calls block the caller. A context manager.
+
+    on_command: called with the trajectory stamp and the writing time of each joint command [ns].
+    on_intervention, on_state: called with each message of the supervisor.
+    """
+
+    def __init__(
+        self,
+        on_command: Callable[[int, int], None],
+        on_intervention: Callable[[Intervention], None],
+        on_state: Callable[[SupervisorState], None],
+    ) -> None:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        self.node = Node("salus_client", enable_rosout=False, start_parameter_services=False)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._changed = threading.Condition()
+        self.episode = Episode()
+        self.state = SupervisorState()
+        self.prediction = FailurePrediction()
+        self.policy_state = PolicyState()
+        self._on_command = on_command
+        self._subscribe(on_intervention, on_state)
+        self._thread = threading.Thread(target=self._spin, name="graph client", daemon=True)
+        self._thread.start()
+
+    def _subscribe(
+        self,
+        on_intervention: Callable[[Intervention], None],
+        on_state: Callable[[SupervisorState], None],
+    ) -> None:
+        subscribe = self.node.create_subscription
+        # A deep queue: this reader must see each command, not only the newest.
+        subscribe(JointState, topics.JOINT_COMMANDS, self._command_written, qos.EVERY_COMMAND)
+        subscribe(Intervention, topics.INTERVENTIONS, on_intervention, qos.EVENTS)
+        subscribe(Episode, topics.SIM_EPISODE, self._keeper("episode"), qos.EVENTS)
+        keep_state = self._keeper("state")
+
+        def on_supervisor_state(message: SupervisorState) -> None:
+            keep_state(message)
+            on_state(message)
+
+        subscribe(SupervisorState, topics.SUPERVISOR_STATE, on_supervisor_state, qos.STATE)
+        subscribe(
+            FailurePrediction, topics.FAILURE_PREDICTION, self._keeper("prediction"), qos.SIGNALS
+        )
+        subscribe(PolicyState, topics.POLICY_STATE, self._keeper("policy_state"), qos.PLAN)
+
+    def _keeper(self, attribute: str) -> Callable[[Any], None]:
+        def keep(message: Any) -> None:
+            with self._changed:
+                setattr(self, attribute, message)
+                self._changed.notify_all()
+
+        return keep
+
+    def _command_written(self, message: JointState, info: Mapping[str, int]) -> None:
+        self._on_command(stamp_of(message.header.stamp), info["source_timestamp"])
+
+    def _spin(self) -> None:
+        while rclpy.ok():
+            try:
+                self._executor.spin_once(timeout_sec=0.1)
+            except Exception as error:
+                if rclpy.ok():
+                    self.node.get_logger().error(repr(error))
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait until the condition holds, looked at with each kept message; False at timeout."""
+        with self._changed:
+            return self._changed.wait_for(condition, timeout)
+
+    def episode_ended(self, number: int, timeout: float) -> bool:
+        """Whether the rig's episode of that number has ended, waiting [s] for it."""
+
+        def ended() -> bool:
+            return self.episode.number >= number and self.episode.phase == Episode.PHASE_ENDED
+
+        return self.wait_for(ended, timeout)
+
+    def services_ready(self) -> bool:
+        """Whether rig and manager answer."""
+        names = {name for name, _ in self.node.get_service_names_and_types()}
+        return {topics.RUN, topics.SIM_RESET} <= names
+
+    def last_reason(self) -> str:
+        """Why the supervisor is in its mode, in one line."""
+        return ", ".join(self.state.reasons) or "the supervisor names no reason"
+
+    def run(self, active: bool, timeout: float = 60.0) -> None:
+        """Activate or deactivate the managed nodes. Raises GraphError."""
+        self._call(SetBool, topics.RUN, SetBool.Request(data=active), timeout)
+
+    def reset_rig(self, timeout: float = 10.0, **parameters: object) -> None:
+        """Begin an episode with these parameters of the rig. Raises GraphError.
+
+        The rig refuses as long as it waits for further commands, so it is asked again for a while.
+        """
+        values = [RosParameter(name, value=v).to_parameter_msg() for name, v in parameters.items()]
+        request = SetParameters.Request(parameters=values)
+        results = self._answer(SetParameters, "/sim_rig/set_parameters", request, timeout).results
+        for result in results:
+            if not result.successful:
+                raise GraphError(f"the rig refuses: {result.reason}")
+        deadline = time.monotonic() + SETTLING
+        while True:
+            answer = self._answer(Trigger, topics.SIM_RESET, Trigger.Request(), timeout)
+            if answer.success:
+                return
+            if time.monotonic() > deadline:
+                raise GraphError(f"{topics.SIM_RESET}: {answer.message}")
+            time.sleep(0.05)
+
+    def _call(self, kind: type, name: str, request: Any, timeout: float) -> None:
+        answer = self._answer(kind, name, request, timeout)
+        if not answer.success:
+            raise GraphError(f"{name}: {answer.message}")
+
+    def _answer(self, kind: type, name: str, request: Any, timeout: float) -> Any:
+        client = self.node.create_client(kind, name)
+        try:
+            if not client.wait_for_service(timeout):
+                raise GraphError(f"{name} is not there after {timeout:g} s")
+            answered = threading.Event()
+            future = client.call_async(request)
+            future.add_done_callback(lambda _: answered.set())
+            if not answered.wait(timeout):
+                raise GraphError(f"{name} gave no answer within {timeout:g} s")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def recording(self, folder: Path) -> Recorder:
+        """Records all topics while it is open. Raises GraphError where salus_msgs can't be found."""
+        for prefix in (*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix):
+            share = Path(prefix) / "share" / "salus_msgs"
+            if prefix and share.is_dir():
+                return Recorder(self.node, folder, share)
+        raise GraphError("share/salus_msgs is in no ament prefix: source the workspace's install")
+
+    def node_names(self) -> list[str]:
+        """Names of all nodes that discovery has found."""
+        return list(self.node.get_node_names())
+
+    def __enter__(self) -> GraphClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        rclpy.try_shutdown()
+        self._thread.join(2.0)
+        self._executor.shutdown(0.0)
+        self.node.destroy_node()

@@ -1,0 +1,89 @@
+"""Real-time scheduling of the process that commands the arm, where the system allows it."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import resource
+from contextlib import suppress
+
+MCL_CURRENT_AND_FUTURE = 3
+HOW_TO_ALLOW = (
+    "allow it with '@realtime - rtprio 98' and '@realtime - memlock unlimited' in "
+    "/etc/security/limits.conf and membership of that group, or with CAP_SYS_NICE and CAP_IPC_LOCK"
+)
+
+
+def may_use_realtime(priority: int = 50) -> bool:
+    """Whether this process may run under SCHED_FIFO at this priority (1 to 99)."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError:
+        return False
+    os.sched_setscheduler(0, *before)
+    return True
+
+
+def use_realtime(priority: int) -> str:
+    """Put this process under SCHED_FIFO and lock its memory.
+
+    The calling thread gets the priority (1 to 98). The middleware's threads get one less: the
+    tick waits for the locks that they hold, so it is only as prompt as they are. Returns one line
+    that says what could not be done; "" where all was.
+    """
+    try:
+        for thread in _threads():
+            _schedule(thread, os.SCHED_FIFO, max(1, priority - 1))
+        _schedule(0, os.SCHED_FIFO, priority)
+    except PermissionError:
+        return f"no real-time scheduling, deadlines may be missed under load: {HOW_TO_ALLOW}"
+    if not _lock_memory():
+        return f"memory can't be locked, a page fault may delay a tick: {HOW_TO_ALLOW}"
+    return ""
+
+
+def use_default_scheduling() -> None:
+    """Undo use_realtime, but for the locked memory."""
+    for thread in _threads():
+        _schedule(thread, os.SCHED_OTHER, 0)
+
+
+def _threads() -> list[int]:
+    return [int(name) for name in os.listdir("/proc/self/task")]  # noqa: PTH208
+
+
+def _schedule(thread: int, policy: int, priority: int) -> None:
+    with suppress(ProcessLookupError):  # it ended meanwhile
+        os.sched_setscheduler(thread, policy, os.sched_param(priority))
+
+
+def _lock_memory() -> bool:
+    # A finite memlock limit would make later allocations fail.
+    soft, _hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if soft != resource.RLIM_INFINITY and os.geteuid() != 0:
+        return False
+    return ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT_AND_FUTURE) == 0
+
+
+def quiet_garbage_collector() -> None:
+    """Take what exists out of the collector's sight and stop it from running by itself.
+
+    The tick makes no reference cycles; what other callbacks make is collected by
+    `collect_young` between ticks.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+
+
+def collect_young() -> None:
+    """Collect the youngest generation: some 10 us, called right after a tick."""
+    gc.collect(0)
+
+
+def wake_garbage_collector() -> None:
+    """Undo quiet_garbage_collector."""
+    gc.enable()
+    gc.unfreeze()

@@ -1,0 +1,301 @@
+"""The supervisor node: the only publisher of /joint_commands.
+
+One thread: the tick and short callbacks. Everything is decided by SafetyGate; this file moves
+messages in and out and keeps the process's timing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from salus_msgs.msg import ActionChunk as ActionChunkMessage
+from salus_msgs.msg import FailurePrediction as FailurePredictionMessage
+from salus_msgs.msg import Intervention as InterventionMessage
+from salus_msgs.msg import SupervisorState as SupervisorStateMessage
+from sensor_msgs.msg import JointState as JointStateMessage
+from std_msgs.msg import Bool, Header
+from std_srvs.srv import SetBool, Trigger
+
+from salus_ros.interfaces import Instant, JointState, nanoseconds, seconds
+from salus_ros.nodes import conversions, qos, realtime, topics
+from salus_ros.nodes.gate_parameters import GATE_PARAMETERS, gate_config
+from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
+from salus_ros.nodes.parameters import Parameter
+from salus_ros.nodes.robot_parameters import LIMITS, ROBOT_PARAMETERS, load_robot_limits
+from salus_ros.nodes.run import run
+from salus_ros.supervision.errors import GateRefusal
+from salus_ros.supervision.gate import SafetyGate
+
+STATE_PERIOD = 0.1  # s between two SupervisorStates while nothing changes
+RIVAL_PERIOD = 1.0  # s between two looks for another publisher of commands
+COLLECT_TICKS = 50  # the youngest garbage is collected after every so many ticks
+LONGEST_STOP = 5.0  # s; a jerk-limited stop takes a fraction of it
+LOST_COMMAND = 0.1  # s; lifespan of a command on its way
+PREDICTION = "failure_predictor"
+MANAGER = "lifecycle_manager"
+
+PARAMETERS = (
+    *ROBOT_PARAMETERS,
+    LIMITS,
+    *GATE_PARAMETERS,
+    Parameter("require_prediction", True, "HOLD without a fresh, valid failure prediction."),
+    Parameter("require_manager", True, "HOLD without the lifecycle manager's heartbeat."),
+    Parameter("prediction_age", 0.5, "Largest age of a required prediction [s].", 0.05, 10.0),
+    Parameter(
+        "manager_age", 2.0, "Largest age of a required heartbeat of the manager [s].", 0.5, 60.0
+    ),
+    Parameter("realtime_priority", 80, "Priority under SCHED_FIFO; 0: default scheduler.", 0, 98),
+)
+
+
+class SafetySupervisor(ManagedNode):
+    """See the module."""
+
+    def __init__(self) -> None:
+        super().__init__("safety_supervisor", PARAMETERS)
+        self._last_joints: tuple[JointState, Instant] | None = None
+
+    # Transitions.
+
+    def configure(self) -> None:
+        """Load the limits, make the gate, listen to joint states and operators."""
+        self._names = tuple(self.parameter("joint_names"))
+        self._gripper = self.parameter("gripper_name")
+        limits = load_robot_limits(self)
+        self._range = (limits.gripper.closed, limits.gripper.open) if limits.gripper else (0.0, 0.0)
+        self._gate = SafetyGate(gate_config(self, self._required_heartbeats()), limits)
+        self._last_joints = None
+        self._realtime = False
+        self._state_key: object = None
+        self._commands = self.publish_on(
+            JointStateMessage,
+            topics.JOINT_COMMANDS,
+            qos.command(self._gate.period, nanoseconds(LOST_COMMAND)),
+        )
+        self._states = self.publish_on(SupervisorStateMessage, topics.SUPERVISOR_STATE, qos.STATE)
+        self._interventions = self.publish_on(InterventionMessage, topics.INTERVENTIONS, qos.EVENTS)
+        self._listen()
+        # rclpy's first log call in a process takes 15 ms to find its own source: not in a tick.
+        self.get_logger().info(
+            f"gate of {len(self._names)} joints at {self.parameter('rate'):g} Hz, "
+            f"{100 * self.parameter('operating_fraction'):g} % of the robot's limits"
+        )
+
+    def _required_heartbeats(self) -> dict[str, float]:
+        required = {}
+        if self.parameter("require_prediction"):
+            required[PREDICTION] = self.parameter("prediction_age")
+        if self.parameter("require_manager"):
+            required[MANAGER] = self.parameter("manager_age")
+        return required
+
+    def _listen(self) -> None:
+        self.subscribe(JointStateMessage, topics.JOINT_STATES, self._on_joints, qos.SENSOR)
+        self.subscribe(ActionChunkMessage, topics.ACTION_CHUNK, self._on_chunk, qos.PLAN)
+        self.subscribe(Header, topics.HEARTBEAT, self._on_heartbeat, qos.HEARTBEAT)
+        self.subscribe(
+            FailurePredictionMessage, topics.FAILURE_PREDICTION, self._on_prediction, qos.SIGNALS
+        )
+        self.subscribe(Bool, topics.ESTOP, self._on_estop_topic, qos.PLAN)
+        self.serve(SetBool, topics.HOLD, self._on_hold)
+        self.serve(Trigger, topics.STOP, self._on_stop)
+        self.serve(Trigger, topics.ESTOP, self._on_estop)
+        self.serve(Trigger, topics.RESET, self._on_reset)
+
+    def activate(self) -> None:
+        """Take the arm over where it stands, then tick."""
+        self._refuse_rivals()
+        if self._last_joints is None:
+            raise ConfigurationError(f"no usable joint state on {topics.JOINT_STATES}")
+        joints, arrival = self._last_joints
+        now = self._instant()
+        if now.steady - arrival.steady > nanoseconds(self.parameter("joint_state_age_hold")):
+            raise ConfigurationError("the last joint state is too old: check the robot's driver")
+        try:
+            self._gate.activate(joints, now)
+        except GateRefusal as error:
+            raise ConfigurationError(str(error)) from error
+        self._last_tick = self._next_state = now.steady
+        self._next_rival_check = now.steady + nanoseconds(RIVAL_PERIOD)
+        self._ticks = 0
+        self._use_realtime()
+        # The tick keeps its own time: /clock, where it is used, comes too coarse and too late.
+        timer = self.create_timer(
+            seconds(self._gate.period),
+            self.guarded(self._tick),
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        self.finally_do(self.destroy_timer, timer)
+
+    def _use_realtime(self) -> None:
+        priority = self.parameter("realtime_priority")
+        if priority:
+            problem = realtime.use_realtime(priority)
+            self._realtime = not problem
+            if problem:
+                self.get_logger().warning(problem)
+            self.finally_do(realtime.use_default_scheduling)
+        realtime.quiet_garbage_collector()
+        self.finally_do(realtime.wake_garbage_collector)
+
+    def deactivate(self) -> None:
+        """Finish the stop, then fall silent.
+
+        The executor is busy with this transition, so the ticks are made here.
+        """
+        if not self._gate.active:
+            return
+        self._gate.begin_shutdown(self._instant())
+        deadline = time.monotonic_ns() + nanoseconds(LONGEST_STOP)
+        due = self._last_tick
+        while not self._gate.at_rest and due < deadline:
+            due += self._gate.period
+            time.sleep(max(0.0, seconds(due - time.monotonic_ns())))
+            self._tick()
+        self._gate.deactivate()
+        self._publish_interventions()
+        self._publish_state(self._instant())
+
+    def on_callback_error(self, error: Exception) -> None:
+        """A fault of the supervisor itself: ESTOP; the stop goes on being published."""
+        if self.active:
+            self._gate.internal_error(f"{type(error).__name__}: {error}", self._instant())
+
+    def _refuse_rivals(self) -> None:
+        rivals = self._rivals()
+        if rivals:
+            raise ConfigurationError(
+                f"{topics.JOINT_COMMANDS} has another publisher, {rivals}: end it first"
+            )
+
+    def _rivals(self) -> str:
+        infos = self.get_publishers_info_by_topic(topics.JOINT_COMMANDS)
+        names = [f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in infos]
+        names.remove(f"{self.get_namespace().rstrip('/')}/{self.get_name()}")
+        return ", ".join(names)
+
+    # Tick.
+
+    def _instant(self) -> Instant:
+        return Instant(ros=self.now(), steady=time.monotonic_ns())
+
+    def _tick(self) -> None:
+        now = self._instant()
+        self._last_tick = now.steady
+        result = self._gate.tick(now)
+        self._commands.publish(
+            conversions.command_message(result.command, self._names, self._gripper)
+        )
+        self._publish_interventions()
+        state_key = (result.mode, result.reasons, self._gate.plan_id)
+        if now.steady >= self._next_state or state_key != self._state_key:
+            self._state_key = state_key
+            self._next_state = now.steady + nanoseconds(STATE_PERIOD)
+            self._publish_state(now)
+        self._ticks += 1
+        if self._ticks % COLLECT_TICKS == 0:
+            realtime.collect_young()
+        if now.steady >= self._next_rival_check:
+            self._next_rival_check = now.steady + nanoseconds(RIVAL_PERIOD)
+            self._stop_at_rivals(now)
+
+    def _stop_at_rivals(self, now: Instant) -> None:
+        rivals = self._rivals()
+        if rivals:
+            self.report("rival", f"another publisher of {topics.JOINT_COMMANDS}: {rivals}")
+            self._gate.request_stop(now)
+
+    def _publish_interventions(self) -> None:
+        for intervention in self._gate.drain_interventions():
+            self._interventions.publish(conversions.intervention_message(intervention))
+            if intervention.mode_after != intervention.mode_before:
+                self.get_logger().info(intervention.message)
+
+    def _publish_state(self, now: Instant) -> None:
+        state = self._gate.state(now)
+        self._states.publish(conversions.supervisor_state_message(state, now.ros, self._realtime))
+
+    # Input.
+
+    def _on_joints(self, message: JointStateMessage) -> None:
+        try:
+            joints = conversions.joint_state(message, self._names, self._gripper)
+        except ValueError as error:
+            self.report("joints", str(error))
+            return
+        now = self._instant()
+        problem = ""
+        if self.active:
+            problem = self._gate.on_joint_state(joints, now)
+        self._last_joints = (joints, now)
+        if problem:
+            self.report("joints", problem)
+        else:
+            self.recovered("joints")
+
+    def _on_chunk(self, message: ActionChunkMessage) -> None:
+        if not self.active:
+            return
+        now = self._instant()
+        try:
+            chunk = conversions.action_chunk(message, self._range)
+        except ValueError as error:
+            self._gate.on_malformed_chunk(message.source_id, message.chunk_number, str(error), now)
+            return
+        self._gate.on_chunk(chunk, now)
+
+    def _on_heartbeat(self, message: Header) -> None:
+        if self.active and message.frame_id == MANAGER:
+            self._gate.on_heartbeat(MANAGER, self._instant())
+
+    def _on_prediction(self, message: FailurePredictionMessage) -> None:
+        if self.active and message.valid:
+            self._gate.on_heartbeat(PREDICTION, self._instant())
+
+    # Operators.
+
+    def _on_estop_topic(self, message: Bool) -> None:
+        if not self.active:
+            return
+        if message.data:
+            self._gate.request_estop(self._instant(), lasts=True)
+        else:
+            self._gate.release_estop(self._instant())
+
+    def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if self._is_active(response):
+            answer = self._gate.request_hold(request.data, self._instant())
+            response.success, response.message = answer
+        return response
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._is_active(response):
+            response.success, response.message = self._gate.request_stop(self._instant())
+        return response
+
+    def _on_estop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._is_active(response):
+            response.success, response.message = self._gate.request_estop(self._instant())
+        return response
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._is_active(response):
+            response.success, response.message = self._gate.request_reset(self._instant())
+        return response
+
+    def _is_active(self, response: SetBool.Response | Trigger.Response) -> bool:
+        if not self.active:
+            response.success, response.message = False, "the supervisor is not active"
+        return self.active
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(SafetySupervisor))
+
+
+if __name__ == "__main__":
+    main()

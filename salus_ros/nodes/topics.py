@@ -1,0 +1,27 @@
+"""Names of all topics and services, in one place."""
+
+JOINT_STATES = "/joint_states"
+JOINT_COMMANDS = "/joint_commands"
+INSTRUCTION = "/instruction"
+CAMERA = "/camera/{camera}/image_raw"
+
+ACTION_CHUNK = "/salus/action_chunk"
+POLICY_STATE = "/salus/policy_state"
+SIGNALS = "/salus/signals"
+FAILURE_PREDICTION = "/salus/failure_prediction"
+SUPERVISOR_STATE = "/salus/supervisor_state"
+INTERVENTIONS = "/salus/interventions"
+HEARTBEAT = "/salus/heartbeat"
+DIAGNOSTICS = "/diagnostics"
+
+HOLD = "/salus/hold"
+STOP = "/salus/stop"
+ESTOP = "/salus/estop"
+RESET = "/salus/reset"
+RUN = "/salus/run"
+
+SIM_EPISODE = "/sim/episode"
+SIM_BLOCKS = "/sim/blocks"
+SIM_RESET = "/sim/reset"
+SIM_DISTURB = "/sim/disturb"
+CLOCK = "/clock"

@@ -1,0 +1,205 @@
+"""The policy node: camera images, joint states and an instruction in, plans out."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+from salus_msgs.msg import ActionChunk as ActionChunkMessage
+from salus_msgs.msg import PolicyState as PolicyStateMessage
+from sensor_msgs.msg import Image
+from sensor_msgs.msg import JointState as JointStateMessage
+from std_msgs.msg import String
+from visualization_msgs.msg import MarkerArray
+
+from salus_ros.interfaces import Instant
+from salus_ros.nodes import conversions, qos, topics
+from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
+from salus_ros.nodes.parameters import Parameter
+from salus_ros.nodes.robot_parameters import ROBOT_PARAMETERS
+from salus_ros.nodes.run import run
+from salus_ros.policy.chunk_queue import QueueConfig
+from salus_ros.policy.loop import InferenceLoop, LoopConfig, Outcome
+from salus_ros.policy.merging import MERGING_MODES
+from salus_ros.policy.observing import FreshnessBounds, ObservationBuffer
+from salus_ros.policy.registry import BACKEND_NAMES, make_backend
+
+POLL = 0.02  # s; longest sleep of the inference thread, so that it sees a new clock or a stop
+LONGEST_INFERENCE = 30.0  # s; how long deactivation waits for an inference under way
+
+PARAMETERS = (
+    *ROBOT_PARAMETERS,
+    Parameter("policy", "scripted_expert", "Policy to run.", choices=BACKEND_NAMES),
+    Parameter(
+        "merging", "latest", "How a new chunk is merged with the plan.", choices=MERGING_MODES
+    ),
+    Parameter(
+        "execution_horizon",
+        10,
+        "Rows of a chunk that are executed before the next one is wanted.",
+        minimum=1,
+        maximum=1000,
+    ),
+    Parameter(
+        "latency_percentile",
+        95.0,
+        "Percentile of recent latencies that the next inference is started early for.",
+        minimum=50.0,
+        maximum=100.0,
+    ),
+    Parameter(
+        "joint_state_age",
+        0.1,
+        "Largest age of a joint state [s]; an older one is not inferred from.",
+        minimum=0.01,
+        maximum=10.0,
+    ),
+    Parameter(
+        "image_age",
+        0.5,
+        "Largest age of an image [s]; an older one is not inferred from.",
+        minimum=0.01,
+        maximum=10.0,
+    ),
+)
+
+
+class VlaPolicy(ManagedNode):
+    """Inference runs in a thread of its own; the callbacks only store what arrives."""
+
+    def __init__(self) -> None:
+        super().__init__("vla_policy", PARAMETERS)
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def configure(self) -> None:
+        """Load and warm up the policy; subscribe to its inputs."""
+        self._names = tuple(self.parameter("joint_names"))
+        self._gripper = self.parameter("gripper_name")
+        self._backend = make_backend(self.parameter("policy"))
+        self._backend.warm_up()
+        self._loop = InferenceLoop(
+            self._backend,
+            QueueConfig(
+                joint_names=self._names,
+                gripper_name=self._gripper,
+                execution_horizon=self.parameter("execution_horizon"),
+                merging=self.parameter("merging"),
+            ),
+            self._instant,
+            LoopConfig(percentile=self.parameter("latency_percentile")),
+        )
+        bounds = FreshnessBounds(self.parameter("joint_state_age"), self.parameter("image_age"))
+        backend = self._backend
+        self._buffer = ObservationBuffer(backend.cameras, backend.privileged, bounds)
+        self._subscribe_inputs()
+
+    def _subscribe_inputs(self) -> None:
+        self.subscribe(JointStateMessage, topics.JOINT_STATES, self._on_joints, qos.SENSOR)
+        # Latched, for an instruction given before this node came; volatile, for `ros2 topic pub`,
+        # whose publisher a latched subscription would not hear.
+        self.subscribe(String, topics.INSTRUCTION, self._on_instruction, qos.STATE)
+        self.subscribe(String, topics.INSTRUCTION, self._on_instruction, qos.PLAN)
+        for camera in self._backend.cameras:
+            topic = topics.CAMERA.format(camera=camera)
+            self.subscribe(Image, topic, self._image_callback(camera), qos.SENSOR)
+        if self._backend.privileged:
+            self.subscribe(MarkerArray, topics.SIM_BLOCKS, self._on_blocks, qos.SENSOR)
+
+    def activate(self) -> None:
+        """Start inferring under a new source id."""
+        self._chunks = self.publish_on(ActionChunkMessage, topics.ACTION_CHUNK, qos.PLAN)
+        self._states = self.publish_on(PolicyStateMessage, topics.POLICY_STATE, qos.PLAN)
+        self._buffer.clear()
+        source_id = self._loop.activate()
+        self.get_logger().info(f"policy '{self.parameter('policy')}', source id {source_id}")
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._infer_until_stopped, name="inference")
+        self._thread.start()
+
+    def deactivate(self) -> None:
+        """Stop inferring; an inference under way is waited for and dropped."""
+        if self._thread is None:
+            return
+        self._stop.set()
+        self._thread.join(LONGEST_INFERENCE)
+        if self._thread.is_alive():
+            raise ConfigurationError(f"inference did not end within {LONGEST_INFERENCE:g} s")
+        self._thread = None
+
+    def _instant(self) -> Instant:
+        return Instant(ros=self.now(), steady=time.monotonic_ns())
+
+    # Inputs.
+
+    def _on_joints(self, message: JointStateMessage) -> None:
+        try:
+            joints = conversions.joint_state(message, self._names, self._gripper)
+        except ValueError as error:
+            self.report("joints", str(error))
+            return
+        self.recovered("joints")
+        self._buffer.on_joints(joints, self._instant())
+
+    def _image_callback(self, camera: str):  # type: ignore[no-untyped-def]
+        def on_image(message: Image) -> None:
+            try:
+                image = conversions.image_array(message)
+            except ValueError as error:
+                self.report(f"image/{camera}", f"camera '{camera}': {error}")
+                return
+            self.recovered(f"image/{camera}")
+            stamp = conversions.stamp_of(message.header.stamp)
+            self._buffer.on_image(camera, image, stamp, self._instant())
+
+        return on_image
+
+    def _on_instruction(self, message: String) -> None:
+        self._buffer.on_instruction(message.data)
+
+    def _on_blocks(self, message: MarkerArray) -> None:
+        if message.markers:
+            stamp = conversions.stamp_of(message.markers[0].header.stamp)
+            self._buffer.on_blocks(conversions.block_poses(message), stamp, self._instant())
+
+    # Inference thread.
+
+    def _infer_until_stopped(self) -> None:
+        while not self._stop.is_set():
+            wait = self._loop.wait_seconds(self._instant())
+            if wait > 0.0:
+                self._stop.wait(min(wait, POLL))
+            else:
+                self.guarded(self._infer)()
+
+    def _infer(self) -> None:
+        observation = self._buffer.observation(self._instant())
+        if isinstance(observation, str):
+            self.report("input", f"no plan: {observation}")
+            self._stop.wait(POLL)
+            return
+        self.recovered("input")
+        outcome = self._loop.run(observation)
+        if outcome.plan is None and not outcome.error:
+            self._stop.wait(POLL / 10)  # nothing newer to look at yet
+        if not self._stop.is_set():
+            self._publish(outcome)
+
+    def _publish(self, outcome: Outcome) -> None:
+        if outcome.error:
+            self.report("policy", f"no plan: {outcome.error}")
+        if outcome.plan is None or outcome.state is None:
+            return
+        self.recovered("policy")
+        self._chunks.publish(conversions.action_chunk_message(outcome.plan.chunk))
+        self._states.publish(conversions.policy_state_message(outcome.state))
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(VlaPolicy))
+
+
+if __name__ == "__main__":
+    main()
