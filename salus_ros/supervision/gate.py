@@ -242,8 +242,9 @@ class SafetyGate:
         if isinstance(actions, Rejection):
             return actions
         horizon = self.config.observation_age + AIM_AHEAD
-        plan = make_plan(chunk, actions, now, horizon, self._curve_limits)
-        first_due = plan.raw.position(plan.since_start(self._plan_clock.time))
+        begin = self._plan_clock.time
+        plan = make_plan(chunk, actions, now, begin, horizon, self._curve_limits)
+        first_due = plan.raw.position(plan.since_start(begin))
         distance, joint = jump(first_due, self._generator.state[0])
         if distance > self.config.jump_bound:
             text = f"{self.limits.arm.names[joint]} is {distance:.3g} rad from the command"

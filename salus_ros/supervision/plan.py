@@ -67,16 +67,18 @@ def make_plan(
     chunk: ActionChunk,
     actions: CheckedActions,
     now: Instant,
+    begin: int,
     horizon: float,
     limits: CurveLimits,
 ) -> Plan:
-    """Curves for the rows that can be followed from now on for `horizon` seconds."""
+    """Curves for the rows that can be followed: from `begin` [ns] until `horizon` s from now."""
     rows = actions.rows if len(actions.rows) > 1 else np.repeat(actions.rows, 2, axis=0)
     stride = max(1, ceil(KNOT_SPACING_MIN * NANOSECONDS / chunk.time_step))
-    elapsed = (now.ros - chunk.start_time) // chunk.time_step
     reach = ROWS_AROUND * stride
-    first = max(0, min(elapsed - reach, len(rows) - 2))
-    last = elapsed + ceil(nanoseconds(horizon) / chunk.time_step) + reach
+    first_followed = (min(begin, now.ros) - chunk.start_time) // chunk.time_step
+    last_followed = (now.ros + nanoseconds(horizon) - chunk.start_time) // chunk.time_step
+    first = max(0, min(first_followed - reach, len(rows) - 2))
+    last = last_followed + reach + 1
     window = rows[first : max(last, first + 2) : stride]
     if len(window) < 2:
         window = rows[[first, len(rows) - 1]]
