@@ -1,6 +1,6 @@
 """Installs salus_ros: with pip on PyPI's ROS wheels, or as an ament_python package with colcon."""
 
-from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -16,7 +16,7 @@ NODES = [
 setup(
     name="salus_ros",
     version="0.1.0",
-    description="Real-time ROS 2 nodes that run vision-language-action policies, fast and supervised",
+    description="Real-time ROS 2 nodes for vision-language-action policies, supervised",
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["salus_ros", "salus_ros.*"]),
@@ -24,8 +24,8 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", ["config/salus_ros"]),
         ("share/salus_ros", ["package.xml"]),
-        ("share/salus_ros/launch", glob("launch/*.launch.py")),
-        ("share/salus_ros/config", glob("config/*.yaml")),
+        ("share/salus_ros/launch", [str(path) for path in Path("launch").glob("*.launch.py")]),
+        ("share/salus_ros/config", [str(path) for path in Path("config").glob("*.yaml")]),
     ],
     install_requires=["numpy", "pyyaml", "rich", "rosbags", "ruckig", "typer"],
     extras_require={

@@ -1,4 +1,6 @@
-"""Build salus_msgs into the Python environment that runs this file: `python msg/install_into_environment.py`.
+"""Build salus_msgs into the Python environment that runs this file.
+
+    python msg/install_into_environment.py
 
 For environments whose ROS comes from PyPI wheels; on a ROS install, use colcon (see README.md).
 Skips the build where the installed package was made from the same sources.
@@ -36,7 +38,7 @@ def point_wheels_at_this_python() -> None:
     CMake stops on a missing include folder. Files are replaced, not edited: uv hard-links them to
     its cache.
     """
-    import numpy
+    import numpy  # noqa: PLC0415 - not needed where the build is skipped
 
     ours = f"{sysconfig.get_paths()['include']};{numpy.get_include()}"
     for path in (PREFIX / "share").glob("*/cmake/*Export.cmake"):
@@ -64,6 +66,7 @@ def build() -> None:
                 text=True,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                check=False,
             )
             if result.returncode:
                 sys.exit(
@@ -72,6 +75,7 @@ def build() -> None:
 
 
 def main() -> None:
+    """Build unless the same sources are installed already."""
     fingerprint = source_fingerprint()
     if FINGERPRINT.exists() and FINGERPRINT.read_text() == fingerprint:
         return

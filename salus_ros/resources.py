@@ -15,7 +15,7 @@ def share_folder() -> Path:
     The checkout where this code runs from one, else share/salus_ros of the ament prefixes or of
     the Python prefix. Raises FileNotFoundError naming the folders that were tried.
     """
-    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) + [sys.prefix]
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
     candidates = [CHECKOUT, *(Path(p) / "share" / "salus_ros" for p in prefixes if p)]
     for folder in candidates:
         if (folder / "config").is_dir():

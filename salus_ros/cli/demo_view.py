@@ -20,7 +20,7 @@ COLORS = {"NOMINAL": "green", "LIMITED": "yellow", "SLOW": "yellow"}
 
 
 class LiveView:
-    """A context manager; on a terminal it redraws in place, elsewhere it prints a line an episode."""
+    """A context manager; a terminal is redrawn in place, elsewhere each episode is a line."""
 
     def __init__(
         self, console: Console, client: GraphClient, statistics: ControlStatistics, episodes: int

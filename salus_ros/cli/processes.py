@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -12,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from salus_ros.die_with_parent import DIE_WITH_PARENT
+
 RIG = "sim_rig"
 SUPERVISOR = "safety_supervisor"
 MANAGER = "lifecycle_manager"
@@ -20,8 +21,6 @@ MANAGER = "lifecycle_manager"
 ENDING_ORDER = (MANAGER, "vla_policy", "signal_publisher", "failure_predictor", SUPERVISOR, RIG)
 
 PATIENCE = 5.0  # s; how long a node may take to end before it is killed
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,6 @@ def _yaml_scalar(value: object) -> str:
         return str(value).lower()
     # Quoted, so that a text such as "1" or "on" stays a text.
     return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def _die_with_parent() -> None:
-    """In the child: be told to stop where the parent is killed and can't do it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class ProcessGroup:
@@ -88,7 +82,6 @@ class ProcessGroup:
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
             )
         finally:
             if output is not None:
@@ -147,6 +140,7 @@ def quiet_environment(log_folder: Path | None) -> None:
     """
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    os.environ[DIE_WITH_PARENT] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if log_folder is not None:
         os.environ.setdefault("ROS_LOG_DIR", str(log_folder))

@@ -36,12 +36,19 @@ DESCRIPTIONS = {
     "interventions_max": "Interventions kept until they are published.",
 }
 
+
+def _as(default: object, bound: float) -> float:
+    """A range's end in the type of the parameter: ROS keeps integers and floats apart."""
+    return int(bound) if isinstance(default, int) else bound
+
+
 GATE_PARAMETERS = tuple(
     Parameter(
         field.name,
         field.default,
         DESCRIPTIONS[field.name],
-        *(type(field.default)(bound) for bound in RANGES[field.name]),  # type: ignore[operator]
+        minimum=_as(field.default, RANGES[field.name][0]),
+        maximum=_as(field.default, RANGES[field.name][1]),
     )
     for field in fields(GateConfig)
     if field.name in RANGES

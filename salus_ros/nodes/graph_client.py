@@ -165,7 +165,7 @@ class GraphClient:
             self.node.destroy_client(client)
 
     def recording(self, folder: Path) -> Recorder:
-        """Records all topics while it is open. Raises GraphError where salus_msgs can't be found."""
+        """Records all topics while open. Raises GraphError where salus_msgs can't be found."""
         for prefix in (*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix):
             share = Path(prefix) / "share" / "salus_msgs"
             if prefix and share.is_dir():

@@ -12,6 +12,7 @@ import rclpy
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from salus_ros.die_with_parent import die_with_parent_if_asked
 from salus_ros.nodes.base_node import NodeBasics
 
 EXIT_USAGE = 2
@@ -55,6 +56,7 @@ def run(
     0 after a clean stop, 2 where the node can't start (one line on stderr says why; with
     SALUS_TRACEBACK=1 in the environment, the whole traceback).
     """
+    die_with_parent_if_asked()
     stop = StopRequest()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

@@ -29,6 +29,7 @@ from salus_ros.sim.rendering import CameraRenderer, Snapshot
 from salus_ros.sim.rig import Rig, RigConfig
 from salus_ros.sim.world import BLOCK_SIZE, CAMERAS, TIME_STEP
 
+BLOCKS_PERIOD = 30_000_000  # ns between two messages of the blocks' true poses
 LONGEST_LAG = 100_000_000  # ns; a longer stall is time that the rig loses
 
 PARAMETERS = (
@@ -85,7 +86,7 @@ class SimRig(PlainNode):
         self._closing = False
         self._camera_thread = threading.Thread(target=self._render_until_closed, name="cameras")
         self._camera_thread.start()
-        self._next_shot = 0
+        self._next_shot = self._next_blocks = 0
         period = 1.0 / self.parameter("joint_state_rate")
         # With its own /clock the rig can't be driven by that clock.
         steady = RosClock(clock_type=ClockType.STEADY_TIME)
@@ -125,6 +126,9 @@ class SimRig(PlainNode):
         self._rig.advance(max(0, lag // TIME_STEP) * TIME_STEP)
         self._publish_joints()
         self._publish_episode()
+        if self._rig.time >= self._next_blocks:
+            self._next_blocks = self._rig.time + BLOCKS_PERIOD
+            self._publish_blocks()
         if self._rig.time >= self._next_shot:
             self._next_shot = self._rig.time + round(1e9 / self.parameter("camera_rate"))
             self._take_shot()
@@ -155,10 +159,14 @@ class SimRig(PlainNode):
             outcome = "success" if status.success else status.failure_type or "aborted"
             self.get_logger().info(f"episode {status.number}: {outcome} after {status.end:.2f} s")
 
-    def _take_shot(self) -> None:
+    def _publish_blocks(self) -> None:
         snapshot = self._rig.snapshot()
         stamp = self._stamp(snapshot.stamp)
         self._blocks.publish(conversions.block_markers(snapshot.blocks, stamp, BLOCK_SIZE))
+
+    def _take_shot(self) -> None:
+        snapshot = self._rig.snapshot()
+        stamp = self._stamp(snapshot.stamp)
         if any(p.get_subscription_count() for p in self._cameras.values()):
             self._shot = _Shot(snapshot, stamp)
             self._shot_ready.set()

@@ -119,9 +119,7 @@ class ObservationBuffer:
         for camera in self._cameras:
             if _is_old(_arrival(self._images.get(camera)), steady, bounds.image):
                 return f"no image of camera '{camera}' within {bounds.image:g} s"
-        if self._privileged and _is_old(
-            self._blocks and self._blocks.arrival, steady, bounds.blocks
-        ):
+        if self._privileged and _is_old(_arrival(self._blocks), steady, bounds.blocks):
             return f"no block poses within {bounds.blocks:g} s: this policy needs the simulated rig"
         return ""
 

@@ -1,4 +1,4 @@
-"""Policies by name; each is imported when it is asked for, so that none needs the others' packages."""
+"""Policies by name, imported when asked for, so that none needs the others' packages."""
 
 from __future__ import annotations
 
