@@ -12,6 +12,9 @@ pub const DEFAULT_ROUTE: &str = "default";
 /// A threshold never gets smaller than this, so that dividing by it stays meaningful.
 pub const MIN_THRESHOLD: f64 = 1e-6;
 
+/// The most checkpoints of a controller, so that one byte can count them.
+pub const MAX_CHECKPOINTS: usize = 255;
+
 /// One checkpoint of the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -274,6 +277,7 @@ impl Settings {
         if got == 0 {
             return Err(Error::NoLayers { what: format!("the list of layers of route {:?}", route.name) });
         }
+        require(got <= MAX_CHECKPOINTS, "number of layers", got, "at most 255")?;
         if got != expected {
             return Err(Error::RouteLayers { name: route.name.clone(), got, expected });
         }

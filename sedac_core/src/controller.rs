@@ -9,6 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::calibration::{Window, updated};
@@ -75,6 +76,22 @@ impl Controller {
         uncertainty: &[f32],
         out: &mut ExitSlices<'_>,
     ) -> Result<()> {
+        let pool = if out.len() >= PARALLEL_FROM { pool() } else { None };
+        self.evaluate_on(pool.as_deref(), risk, stretches, uncertainty, out)
+    }
+
+    /// As [`Controller::evaluate`], on these threads, or on the caller's alone.
+    ///
+    /// # Errors
+    /// As [`Controller::evaluate`].
+    pub fn evaluate_on(
+        &self,
+        pool: Option<&ThreadPool>,
+        risk: &[f32],
+        stretches: &[Stretch],
+        uncertainty: &[f32],
+        out: &mut ExitSlices<'_>,
+    ) -> Result<()> {
         let snapshot = self.snapshot.load();
         let checkpoints = snapshot.settings.checkpoints();
         let batch = out.len();
@@ -87,7 +104,6 @@ impl Controller {
         for value in uncertainty {
             check_uncertainty(snapshot.settings.adaptive_decay, *value)?;
         }
-        let pool = if batch >= PARALLEL_FROM { pool() } else { None };
         let mut run = || -> Result<()> {
             let ignored = check_risk(risk, batch, 0, snapshot.settings.strict)?;
             let bonus = self.outcomes.bonus();
@@ -101,7 +117,7 @@ impl Controller {
             snapshot.stats.record_call(out.exit_layer, ignored);
             Ok(())
         };
-        match &pool {
+        match pool {
             Some(pool) => pool.install(run),
             None => run(),
         }

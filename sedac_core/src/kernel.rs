@@ -104,9 +104,10 @@ pub fn accumulate(checkpoint: &Checkpoint, decay: f32, before: f32, risk: f32) -
     decay * before + checkpoint.weight * confidence(checkpoint, risk)
 }
 
-/// Compiles a loop twice, for every x86-64 and for AVX2, and calls the one that the machine runs.
-/// Both do the same IEEE operations in the same order, so their results are equal to the bit.
-macro_rules! with_avx2 {
+/// Compiles a loop for every x86-64, for AVX2 and for AVX-512, and calls the widest that the
+/// machine runs. All do the same IEEE operations in the same order, so their results are equal to
+/// the bit.
+macro_rules! vectorised {
     ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $kind:ty),*) $body:block) => {
         $(#[$doc])*
         pub fn $name($($arg: $kind),*) {
@@ -115,13 +116,25 @@ macro_rules! with_avx2 {
 
             #[cfg(target_arch = "x86_64")]
             {
+                #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq")]
+                fn avx512($($arg: $kind),*) {
+                    plain($($arg),*);
+                }
                 #[target_feature(enable = "avx2")]
                 fn avx2($($arg: $kind),*) {
                     plain($($arg),*);
                 }
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                {
+                    // SAFETY: the only condition of calling `avx512` is that the processor has the
+                    // four features that it enables, which the lines above have just asked it.
+                    return unsafe { avx512($($arg),*) };
+                }
                 if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the only condition of calling `avx2` is that the processor has
-                    // AVX2, which the line above has just asked it.
+                    // SAFETY: as above, with AVX2 as the only feature.
                     return unsafe { avx2($($arg),*) };
                 }
             }
@@ -130,7 +143,7 @@ macro_rules! with_avx2 {
     };
 }
 
-with_avx2! {
+vectorised! {
     /// Feeds one checkpoint to tokens of one route. `risk` and the state have one length.
     pub fn step(checkpoint: &Checkpoint, decay: f32, risk: &[f32], tokens: &mut Tokens<'_>) {
         let Checkpoint { target, layer_idx, .. } = *checkpoint;
@@ -147,7 +160,7 @@ with_avx2! {
     }
 }
 
-with_avx2! {
+vectorised! {
     /// Writes the skip ratio of every token: 0 before the exit, `f(best)` (soft) or 1 (hard) after.
     pub fn ratios(soft: bool, best: &[f32], exit: &[i32], out: &mut [f32]) {
         for ((slot, best), exit) in out.iter_mut().zip(best).zip(exit) {
@@ -157,7 +170,7 @@ with_avx2! {
     }
 }
 
-with_avx2! {
+vectorised! {
     /// Turns a state that lies in `out` (see [`ExitSlices::as_tokens`]) into decisions.
     pub fn conclude(soft: bool, out: &mut ExitSlices<'_>) {
         let flags = out.should_exit.iter_mut().zip(out.exit_layer.iter());
@@ -180,7 +193,7 @@ pub fn is_valid(risk: f32) -> bool {
     (0.0..=f32::MAX).contains(&risk)
 }
 
-with_avx2! {
+vectorised! {
     /// Adds to `count` the number of risks that are negative or not finite.
     pub fn count_invalid(risk: &[f32], count: &mut u64) {
         for chunk in risk.chunks(1 << 16) {
@@ -190,7 +203,7 @@ with_avx2! {
     }
 }
 
-with_avx2! {
+vectorised! {
     /// Adds to `count` the number of tokens that exited at `layer`.
     pub fn count_exits(exit: &[i32], layer: i32, count: &mut u64) {
         for chunk in exit.chunks(1 << 16) {

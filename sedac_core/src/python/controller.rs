@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyDictMethods};
 
-use crate::config::{DEFAULT_ROUTE, Mode, Options};
+use crate::config::{Mode, Options};
 use crate::controller::Controller;
 use crate::kernel::ExitSlices;
 use crate::persist;
@@ -154,7 +154,7 @@ impl CascadeController {
     /// update_thresholds, which keeps tokens together.
     /// IndexError for a checkpoint that does not exist, ValueError for bad samples or an unknown
     /// route; then nothing has changed.
-    #[pyo3(signature = (checkpoint, samples, route=DEFAULT_ROUTE))]
+    #[pyo3(signature = (checkpoint, samples, route="default"))]
     fn update_threshold(
         &self,
         py: Python<'_>,
@@ -172,7 +172,7 @@ impl CascadeController {
     ///
     /// risk: float32[num_layers, n]. Returns the thresholds afterwards. Errors as for
     /// update_threshold.
-    #[pyo3(signature = (risk, route=DEFAULT_ROUTE))]
+    #[pyo3(signature = (risk, route="default"))]
     fn update_thresholds(&self, py: Python<'_>, risk: &Bound<'_, PyAny>, route: &str) -> PyResult<Vec<f64>> {
         let settings = Arc::clone(&self.inner.snapshot().settings);
         let route = settings.route_index(route)?;
@@ -227,7 +227,7 @@ impl CascadeController {
         self.state(0).thresholds
     }
 
-    /// Accumulated confidence that triggers the exit at each checkpoint of the default route.
+    /// Confidence that triggers the exit at each checkpoint of the default route.
     #[getter]
     fn confidence_targets(&self) -> Vec<f64> {
         self.state(0).confidence_targets

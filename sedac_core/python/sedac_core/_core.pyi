@@ -1,0 +1,199 @@
+# Types of the compiled core; `mypy.stubtest sedac_core` checks them against it.
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, TypedDict, final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "CascadeController",
+    "CascadeRun",
+    "ExitArrays",
+    "ExitDecision",
+    "LayerConfig",
+    "WeightFit",
+    "entropy",
+    "fit_weights",
+    "quantile",
+    "soft_exit_ratio",
+    "softmax",
+    "solve_confidence_targets",
+]
+
+_Floats: TypeAlias = NDArray[np.float32]
+_Routes: TypeAlias = Sequence[str] | Sequence[int] | NDArray[np.integer[Any]]
+
+class _Stats(TypedDict):
+    calls: int
+    tokens: int
+    exits_per_layer: dict[int, int]
+    ignored_samples: int
+
+class _RouteState(TypedDict):
+    thresholds: list[float]
+    confidence_targets: list[float]
+    calibrated: bool
+
+@final
+class LayerConfig:
+    def __new__(
+        cls,
+        layer_idx: int,
+        target_exit_rate: float,
+        initial_threshold: float,
+        confidence_weight: float | None = None,
+        confidence_target: float | None = None,
+    ) -> LayerConfig: ...
+    @property
+    def layer_idx(self) -> int: ...
+    @property
+    def target_exit_rate(self) -> float: ...
+    @property
+    def initial_threshold(self) -> float: ...
+    @property
+    def confidence_weight(self) -> float | None: ...
+    @property
+    def confidence_target(self) -> float | None: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class ExitDecision:
+    @property
+    def should_exit(self) -> bool: ...
+    @property
+    def exit_layer(self) -> int: ...
+    @property
+    def accumulated_confidence(self) -> float: ...
+    @property
+    def soft_exit_ratio(self) -> float: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class ExitArrays:
+    def __new__(cls, batch: int) -> ExitArrays: ...
+    @property
+    def should_exit(self) -> NDArray[np.bool_]: ...
+    @property
+    def exit_layer(self) -> NDArray[np.int32]: ...
+    @property
+    def accumulated_confidence(self) -> _Floats: ...
+    @property
+    def soft_exit_ratio(self) -> _Floats: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[NDArray[Any]]: ...
+
+@final
+class CascadeRun:
+    @property
+    def batch(self) -> int: ...
+    def step(
+        self,
+        checkpoint: int,
+        risk: _Floats,
+        out: _Floats | None = None,
+        uncertainty: float = 0.0,
+    ) -> _Floats: ...
+    def finish(self, out: ExitArrays | None = None) -> ExitArrays: ...
+    def reset(self) -> None: ...
+
+@final
+class CascadeController:
+    def __new__(
+        cls,
+        layer_configs: Sequence[LayerConfig] | None = None,
+        alpha: float = 0.1,
+        confidence_decay: float | None = None,
+        soft_exit_enabled: bool | None = None,
+        calibration_steps: int = 50,
+        mode: str = "accumulate",
+        *,
+        routes: Mapping[str, Sequence[LayerConfig]] | None = None,
+        strict: bool = True,
+        adaptive_decay: bool = False,
+        calibration_window: int = 2048,
+        scale_quantile: float | None = None,
+        model_depth: int | None = None,
+    ) -> CascadeController: ...
+    def evaluate_batch(
+        self,
+        risk: _Floats,
+        routes: _Routes | None = None,
+        uncertainty: Sequence[float] | None = None,
+    ) -> list[ExitDecision]: ...
+    def evaluate(
+        self,
+        risk: _Floats,
+        routes: _Routes | None = None,
+        uncertainty: Sequence[float] | None = None,
+        out: ExitArrays | None = None,
+    ) -> ExitArrays: ...
+    def begin(self, batch: int, routes: _Routes | None = None) -> CascadeRun: ...
+    def update_threshold(
+        self, checkpoint: int, samples: _Floats, route: str = "default"
+    ) -> float: ...
+    def update_thresholds(self, risk: _Floats, route: str = "default") -> list[float]: ...
+    def record_outcomes(self, right: Sequence[bool]) -> None: ...
+    def reset_calibration(self) -> None: ...
+    def save(self, path: str | os.PathLike[str]) -> None: ...
+    def load(self, path: str | os.PathLike[str]) -> None: ...
+    def route_state(self, route: str) -> _RouteState: ...
+    @property
+    def thresholds(self) -> list[float]: ...
+    @property
+    def confidence_targets(self) -> list[float]: ...
+    @property
+    def is_calibrated(self) -> bool: ...
+    @property
+    def stats(self) -> _Stats: ...
+    @property
+    def layer_configs(self) -> list[LayerConfig]: ...
+    @property
+    def route_names(self) -> list[str]: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def confidence_decay(self) -> float: ...
+    @property
+    def soft_exit_enabled(self) -> bool: ...
+    @property
+    def calibration_steps(self) -> int: ...
+    @property
+    def mode(self) -> Literal["accumulate", "single_layer"]: ...
+    @property
+    def strict(self) -> bool: ...
+
+@final
+class WeightFit:
+    @property
+    def weights(self) -> list[float]: ...
+    @property
+    def confidence_decay(self) -> float: ...
+    @property
+    def layer_configs(self) -> list[LayerConfig]: ...
+    @property
+    def log_loss(self) -> float: ...
+    @property
+    def log_loss_before(self) -> float: ...
+
+@overload
+def soft_exit_ratio(c: float) -> float: ...
+@overload
+def soft_exit_ratio(c: _Floats) -> _Floats: ...
+def entropy(probs: _Floats) -> float | _Floats: ...
+def softmax(logits: _Floats) -> _Floats: ...
+def quantile(data: _Floats, q: float) -> float: ...
+def solve_confidence_targets(
+    risk: _Floats,
+    layer_configs: Sequence[LayerConfig] | None = None,
+    confidence_decay: float | None = None,
+) -> list[float]: ...
+def fit_weights(
+    risk: _Floats,
+    exit_right: NDArray[np.bool_],
+    layer_configs: Sequence[LayerConfig] | None = None,
+    confidence_decay: float | None = None,
+    fit_decay: bool = False,
+) -> WeightFit: ...
