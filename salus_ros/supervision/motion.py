@@ -41,6 +41,8 @@ from salus_ros.supervision.reference import State
 
 # Share of a limit that catching up may use even where the reference takes nearly all of it.
 RESERVE_MIN = 0.1
+# Ruckig needs some velocity to work with, also where the reference or the envelope leaves none.
+SPEED_MIN = 0.02
 # Ruckig's trajectory within absolute limits aims so far ahead on the reference [s].
 AIM_AHEAD = 0.1
 # Velocities [rad/s] and accelerations [rad/s^2] below this are rounding.
@@ -94,64 +96,80 @@ class Stop:
         self._envelopes = [(j, e) for j, e in enumerate(envelopes) if e is not None]
         self._fraction = envelope_fraction
 
-    def from_state(self, state: State) -> Trajectory | None:
-        """The trajectory from a state to rest; None where it would leave a limit."""
+    def from_state(self, state: State) -> tuple[Trajectory | None, list[int]]:
+        """The trajectory from a state to rest, and the joints that would leave a limit on it."""
         limits = self._limits
-        for v, a, top, steepest, jerk in zip(
-            state[1], state[2], limits.velocity, limits.acceleration, limits.jerk, strict=True
-        ):
-            if not inside(v, a, top, steepest, jerk):
-                return None
+        failing = [
+            j
+            for j, (v, a, top, steepest, jerk) in enumerate(
+                zip(
+                    state[1],
+                    state[2],
+                    limits.velocity,
+                    limits.acceleration,
+                    limits.jerk,
+                    strict=True,
+                )
+            )
+            if not inside(v, a, top, steepest, jerk)
+        ]
         request = self._request
         request.current_position, request.current_velocity, request.current_acceleration = state
         trajectory = Trajectory(len(limits.velocity))
         if not _solve(self._solver, request, trajectory):
-            return None
+            return None, list(range(len(limits.velocity)))
         ends = trajectory.at_time(trajectory.duration)[0]
         for j, (q, v, a, end) in enumerate(zip(*state, ends, strict=True)):
             turn = q + turning(v, a, limits.jerk[j])
             low, high = limits.lower[j] - TOLERANCE, limits.upper[j] + TOLERANCE
             if not (low <= min(q, turn, end) and max(q, turn, end) <= high):
-                return None
-        if self._envelopes and not self._inside_envelopes(trajectory):
-            return None
-        return trajectory
+                failing.append(j)
+        if self._envelopes:
+            failing += self._outside_envelopes(trajectory, state[0], ends)
+        return (None if failing else trajectory), failing
 
-    def _inside_envelopes(self, trajectory: Trajectory) -> bool:
-        ends = trajectory.at_time(trajectory.duration)[0]
-        starts = trajectory.at_time(0.0)[0]
+    def _outside_envelopes(
+        self, trajectory: Trajectory, starts: list[float], ends: list[float]
+    ) -> list[int]:
+        """Joints that leave their velocity envelope on a stop."""
         near = [
             (j, e)
             for j, e in self._envelopes
             if min(e.up(max(starts[j], ends[j])), e.down(min(starts[j], ends[j]))) * self._fraction
             < self._limits.velocity[j] + self._gain(j)
         ]
-        return not near or self._stays_inside(trajectory, near)
-
-    def _stays_inside(
-        self, trajectory: Trajectory, near: Sequence[tuple[int, VelocityEnvelope]]
-    ) -> bool:
-        """Sampled each tick, with the margin that a curve of bounded jerk can gain between."""
+        if not near:
+            return []
+        # Sampled each tick, with the margin that a curve of bounded jerk can gain between.
         period = self._limits.period
-        for tick in range(math.ceil(trajectory.duration / period) + 1):
-            q, v, _ = trajectory.at_time(tick * period)
-            for j, envelope in near:
-                if not inside_envelope(q[j], v[j], envelope, self._fraction, self._gain(j)):
-                    return False
-        return True
+        ticks = math.ceil(trajectory.duration / period) + 1
+        samples = [trajectory.at_time(tick * period) for tick in range(ticks)]
+        return [
+            j
+            for j, envelope in near
+            if not all(
+                inside_envelope(q[j], v[j], envelope, self._fraction, self._gain(j))
+                for q, v, _ in samples
+            )
+        ]
 
     def _gain(self, joint: int) -> float:
         return 1e-6 + self._limits.jerk[joint] * self._limits.period**2
 
-    def speed_room(
-        self, joint: int, position: float, envelope: VelocityEnvelope
-    ) -> tuple[float, float]:
-        """Largest speeds [rad/s] down and up that the envelope allows at a position."""
-        gain = self._gain(joint)
-        return (
-            max(0.0, self._fraction * envelope.down(position) - gain),
-            max(0.0, self._fraction * envelope.up(position) - gain),
-        )
+    def room(self, state: State) -> tuple[list[float], list[float]]:
+        """Largest speeds [rad/s] down and up that are of use from a state on [joints].
+
+        The envelope where the joint will be once its acceleration has turned: to aim for more
+        would only end in a stop.
+        """
+        down, up = list(self._limits.velocity), list(self._limits.velocity)
+        for j, envelope in self._envelopes:
+            turn = 2 * self._limits.acceleration[j] / self._limits.jerk[j]
+            ahead = state[0][j] + turn * state[1][j]
+            gain, top = 2 * self._gain(j), self._limits.velocity[j]
+            down[j] = max(min(top, self._fraction * envelope.down(ahead) - gain), SPEED_MIN * top)
+            up[j] = max(min(top, self._fraction * envelope.up(ahead) - gain), SPEED_MIN * top)
+        return down, up
 
 
 def inside_envelope(
@@ -227,7 +245,7 @@ class MotionGenerator:
         """Begin at rest at positions [rad]; False (and nothing changed) outside the limits."""
         zero = [0.0] * self._joints
         state = (list(positions), zero, zero)
-        stop = self._stop.from_state(state)
+        stop, _ = self._stop.from_state(state)
         if stop is None:
             return False
         self.state, self._certificate, self._along = state, stop, 0.0
@@ -240,13 +258,17 @@ class MotionGenerator:
 
     def stop(self) -> Step:
         """Next sample: one period further along the certified stop."""
+        self.state = self._along_stop()
         self._along += self.limits.period
-        q, v, a = self._certificate.at_time(self._along)
-        if self._along >= self._certificate.duration:
-            v, a = [0.0] * self._joints, [0.0] * self._joints
-        self.state = (q, v, a)
         self.samples += 1
         return Step.STOP
+
+    def _along_stop(self) -> State:
+        along = self._along + self.limits.period
+        q, v, a = self._certificate.at_time(along)
+        if along >= self._certificate.duration:
+            v, a = [0.0] * self._joints, [0.0] * self._joints
+        return q, v, a
 
     def track(
         self, now: State, following: State, peaks: tuple[list[float], list[float]], aim: State
@@ -256,29 +278,40 @@ class MotionGenerator:
         now, following: the reference at this sample and at the next; peaks: its largest
         acceleration and jerk around them; aim: its state AIM_AHEAD later.
         """
-        candidate = self._catch_up(now, following, peaks)
+        room = self._stop.room(self.state)
+        candidate = self._catch_up(now, following, peaks, room)
         rough = self._rough_edges(candidate)
         if rough:
-            absolute = self._towards(aim, AIM_AHEAD)
-            candidate = _mixed(candidate, absolute, rough)
-        if self._send(candidate):
+            candidate = _mixed(candidate, self._towards(aim, AIM_AHEAD, room), rough)
+        if not self._send(candidate):
             return Step.TRACK
         return self.approach(aim[0])
 
     def approach(self, positions: Sequence[float]) -> Step:
-        """Next sample towards positions at rest, moved into the limits; else along the stop."""
+        """Next sample towards positions at rest, moved into the limits; else along the stop.
+
+        A joint that could no longer be stopped after such a sample goes along its own stop: the
+        joints are limited one by one, so one at its limits need not stop the others.
+        """
         limits = self.limits
-        inside = [
+        inside_limits = [
             min(max(q, low), high)
             for q, low, high in zip(positions, limits.lower, limits.upper, strict=True)
         ]
         zero = [0.0] * self._joints
-        if self._send(self._towards((inside, zero, zero), 0.0)):
-            return Step.APPROACH
-        return self.stop()
+        room = self._stop.room(self.state)
+        candidate = self._towards((inside_limits, zero, zero), 0.0, room)
+        failing = self._send(candidate)
+        if failing and len(failing) < self._joints:
+            failing = self._send(_mixed(candidate, self._along_stop(), failing))
+        return self.stop() if failing else Step.APPROACH
 
     def _catch_up(
-        self, now: State, following: State, peaks: tuple[list[float], list[float]]
+        self,
+        now: State,
+        following: State,
+        peaks: tuple[list[float], list[float]],
+        room: tuple[list[float], list[float]],
     ) -> State:
         """Reference plus the error one period on, the error going to zero in the shortest time."""
         (q, v, a), (q0, v0, a0) = self.state, now
@@ -286,14 +319,9 @@ class MotionGenerator:
         request.current_position = [x - y for x, y in zip(q, q0, strict=True)]
         request.current_velocity = [x - y for x, y in zip(v, v0, strict=True)]
         request.current_acceleration = [x - y for x, y in zip(a, a0, strict=True)]
-        request.max_velocity = [
-            max(top - speed, RESERVE_MIN * top)
-            for top, speed in zip(limits.velocity, v0, strict=True)
-        ]
-        request.min_velocity = [
-            -max(top + speed, RESERVE_MIN * top)
-            for top, speed in zip(limits.velocity, v0, strict=True)
-        ]
+        down, up = room
+        request.max_velocity = [max(x - y, SPEED_MIN * x) for x, y in zip(up, v0, strict=True)]
+        request.min_velocity = [-max(x + y, SPEED_MIN * x) for x, y in zip(down, v0, strict=True)]
         request.max_acceleration = _reserve(limits.acceleration, peaks[0])
         request.max_jerk = _reserve(limits.jerk, peaks[1])
         if not _solve(self._error_solver, request, self._trajectory):
@@ -305,14 +333,18 @@ class MotionGenerator:
             [x + y for x, y in zip(following[2], ea, strict=True)],
         )
 
-    def _towards(self, target: State, duration: float) -> State:
+    def _towards(
+        self, target: State, duration: float, room: tuple[list[float], list[float]]
+    ) -> State:
         """State one period on along Ruckig's trajectory to a target, within absolute limits."""
         request, limits = self._aim_request, self.limits
         request.current_position, request.current_velocity, request.current_acceleration = (
             self.state
         )
         request.target_position = target[0]
-        request.target_velocity, request.target_acceleration = self._reachable(target)
+        down, up = room
+        request.min_velocity, request.max_velocity = [-speed for speed in down], up
+        request.target_velocity, request.target_acceleration = self._reachable(target, room)
         request.synchronization = Synchronization.Time if duration else Synchronization.No
         request.minimum_duration = duration or None
         if not _solve(self._aim_solver, request, self._trajectory):
@@ -320,16 +352,18 @@ class MotionGenerator:
         q, v, a = self._trajectory.at_time(limits.period)
         return q, v, a
 
-    def _reachable(self, target: State) -> tuple[list[float], list[float]]:
+    def _reachable(
+        self, target: State, room: tuple[list[float], list[float]]
+    ) -> tuple[list[float], list[float]]:
         """Velocity and acceleration of a target, moved to where a trajectory may arrive."""
         velocities, accelerations = [], []
         limits = self.limits
-        for v, a, top, steepest, jerk in zip(
-            target[1], target[2], limits.velocity, limits.acceleration, limits.jerk, strict=True
+        for v, a, down, up, steepest, jerk in zip(
+            target[1], target[2], *room, limits.acceleration, limits.jerk, strict=True
         ):
-            v_in = min(max(v, -0.98 * top), 0.98 * top)
-            room = math.sqrt(2 * jerk * (0.99 * top - abs(v_in)))
-            most = min(0.98 * steepest, room)
+            v_in = min(max(v, -0.98 * down), 0.98 * up)
+            spare = min(0.99 * up - v_in, 0.99 * down + v_in)
+            most = min(0.98 * steepest, math.sqrt(2 * jerk * spare))
             velocities.append(v_in)
             accelerations.append(min(max(a, -most), most))
         return velocities, accelerations
@@ -350,16 +384,19 @@ class MotionGenerator:
                 rough.append(j)
         return rough
 
-    def _send(self, candidate: State) -> bool:
-        """Make a candidate the commanded state where its edge is smooth and its stop certified."""
-        if self._rough_edges(candidate):
-            return False
-        stop = self._stop.from_state(candidate)
-        if stop is None:
-            return False
-        self.state, self._certificate, self._along = candidate, stop, 0.0
-        self.samples += 1
-        return True
+    def _send(self, candidate: State) -> list[int]:
+        """Make a candidate the commanded state; where not: the joints that forbid it.
+
+        They are those whose edge is rough or whose stop is not certified.
+        """
+        failing = self._rough_edges(candidate)
+        if failing:
+            return failing
+        stop, failing = self._stop.from_state(candidate)
+        if stop is not None:
+            self.state, self._certificate, self._along = candidate, stop, 0.0
+            self.samples += 1
+        return failing
 
 
 def _reserve(limits: Sequence[float], used: Sequence[float]) -> list[float]:

@@ -29,11 +29,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from salus_ros.interfaces import FloatArray
 
 # 0: interpolating; 1: the rows themselves as control points; m: averaged m - 1 times more.
-SMOOTHING_PASSES = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
+SMOOTHING_PASSES = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)
 
 # Pole of the inverse of (1, 4, 1)/6; its powers fall below 1e-9 after 16 rows.
 _POLE = math.sqrt(3.0) - 2.0
@@ -105,8 +106,11 @@ def control_points(rows: FloatArray, passes: int) -> FloatArray:
     """Control points -1 to n of the curve of rows [n, joints]: [n + 2, joints]."""
     weights = kernel(passes)
     wide = padded(rows, len(weights) // 2 + 1, passes)
-    columns = [np.convolve(column, weights, mode="valid") for column in wide.T]
-    return np.stack(columns, axis=1)
+    # One convolution of all columns laid end to end; what mixes two of them is cut away.
+    length, joints = wide.shape
+    flat = np.convolve(wide.T.ravel(), weights, mode="full")[len(weights) - 1 :]
+    points: FloatArray = flat.reshape(joints, length)[:, : length - len(weights) + 1].T
+    return points
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +121,24 @@ class CurveLimits:
     acceleration: FloatArray
     jerk: FloatArray
 
+    def of(self, joints: NDArray[np.intp]) -> CurveLimits:
+        """Those of some joints."""
+        return CurveLimits(self.velocity[joints], self.acceleration[joints], self.jerk[joints])
 
-def feasible(points: FloatArray, step: float, limits: CurveLimits) -> list[bool]:
-    """Whether each joint's curve of control points [n + 2, joints] stays inside the limits."""
-    velocity = np.abs(np.diff(points, axis=0)).max(axis=0) / step
-    inside = velocity <= limits.velocity
-    if len(points) >= 3:
-        acceleration = np.abs(np.diff(points, 2, axis=0)).max(axis=0) / step**2
-        inside &= acceleration <= limits.acceleration
-    if len(points) >= 4:
-        jerk = np.abs(np.diff(points, 3, axis=0)).max(axis=0) / step**3
-        inside &= jerk <= limits.jerk
-    return [bool(value) for value in inside]
+
+def demands(points: FloatArray, step: float, limits: CurveLimits) -> tuple[FloatArray, FloatArray]:
+    """What curves of control points [n + 2, joints] ask for, as shares of the limits [joints].
+
+    First of velocity, then the larger of acceleration and jerk.
+    """
+    difference = np.diff(points, axis=0)
+    speed = np.abs(difference).max(axis=0) / (step * limits.velocity)
+    bend = np.zeros(points.shape[1])
+    for power, limit in ((2, limits.acceleration), (3, limits.jerk)):
+        if len(difference) >= 2:
+            difference = difference[1:] - difference[:-1]
+            bend = np.maximum(bend, np.abs(difference).max(axis=0) / (step**power * limit))
+    return speed, bend
 
 
 def feasible_points(rows: FloatArray, step: float, limits: CurveLimits) -> tuple[FloatArray, bool]:
@@ -139,24 +149,22 @@ def feasible_points(rows: FloatArray, step: float, limits: CurveLimits) -> tuple
     curve; the generator then follows it as closely as the limits allow.
     """
     points = control_points(rows, 0)
-    joints = [j for j, good in enumerate(feasible(points, step, limits)) if not good]
-    smoothed = bool(joints)
-    calm = CurveLimits(
-        limits.velocity, SMOOTHED_SHARE * limits.acceleration, SMOOTHED_SHARE * limits.jerk
-    )
-    found: set[int] = set()
+    speed, bend = demands(points, step, limits)
+    joints = np.flatnonzero((speed > 1) | (bend > 1))
+    smoothed = len(joints) > 0
+    found = np.zeros(len(joints), dtype=bool)
     for passes in SMOOTHING_PASSES[1:]:
-        if not joints:
+        if not len(joints):
             break
-        trial = control_points(rows[:, joints], passes)
-        near = _deviation(trial, rows[:, joints]) <= SMOOTHED_DEVIATION
-        for column, j in enumerate(joints):
-            if j not in found or near[column]:
-                points[:, j] = trial[:, column]
-        good, quiet = feasible(points, step, limits), feasible(points, step, calm)
-        found.update(j for j in joints if good[j])
-        far = {j for column, j in enumerate(joints) if not near[column]}
-        joints = [j for j in joints if not (quiet[j] or (j in found and j in far))]
+        wanted = rows[:, joints]
+        trial = control_points(wanted, passes)
+        near = _deviation(trial, wanted) <= SMOOTHED_DEVIATION
+        take = ~found | near
+        points[:, joints[take]] = trial[:, take]
+        speed, bend = demands(trial, step, limits.of(joints))
+        found |= (speed <= 1) & (bend <= 1)
+        open_still = ~found | (near & (bend > SMOOTHED_SHARE))
+        joints, found = joints[open_still], found[open_still]
     return points, smoothed
 
 

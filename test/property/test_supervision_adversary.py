@@ -77,6 +77,7 @@ class World:
     robot: str
     rate: float
     seed: int
+    fraction: float = 0.5
     config: GateConfig = field(init=False)
     random: np.random.Generator = field(init=False)
     commands: list[JointCommand] = field(default_factory=list)
@@ -86,7 +87,11 @@ class World:
     def __post_init__(self) -> None:
         self.random = np.random.default_rng([self.seed, int(self.rate), ROBOTS.index(self.robot)])
         self.config = GateConfig(
-            rate=self.rate, heartbeats={"manager": 0.4}, resume_delay=0.05, settle_time=0.02
+            rate=self.rate,
+            operating_fraction=self.fraction,
+            heartbeats={"manager": 0.4},
+            resume_delay=0.05,
+            settle_time=0.02,
         )
         self.limits = robot_limits(self.robot)
         self.gate = SafetyGate(self.config, self.limits)
