@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ruckig import ControlInterface, InputParameter, Ruckig, Synchronization, Trajectory
 
 from salus_ros.interfaces import ActionChunk, Instant, JointCommand, JointState, nanoseconds
@@ -225,12 +227,12 @@ class World:
             self.request()
         if chance[6] < 0.002:
             jump = int(random.choice([-3600, -1, -0.2, -0.03, 0.03, 0.2, 1, 3600]) * 10**9)
-            self.now = Instant(self.now.ros + jump, self.now.steady)
+            self.advance(jump, 0)
         if chance[7] < 0.001:
             self.stuck = int(random.choice([3, 30]) * self.rate / 100)
         late = int(random.choice([1, 1, 3, 30, 60])) if chance[8] < 0.005 else 1
         jitter = int(random.integers(0, period // 3 + 1))
-        self.now = Instant(self.now.ros + late * period, self.now.steady + late * period)
+        self.advance(late * period, late * period)
         self.tick(jitter)
 
     def request(self) -> None:
@@ -243,6 +245,10 @@ class World:
             lambda: gate.release_estop(now),
         ]
         requests[int(self.random.integers(len(requests)))]()
+
+    def advance(self, ros: int, steady: int) -> None:
+        """Move both clocks on [ns]."""
+        self.now = Instant(self.now.ros + ros, self.now.steady + steady)
 
     def tick(self, jitter: int = 0) -> None:
         gate = self.gate
@@ -270,7 +276,7 @@ class World:
         for _ in range(int(3 * self.rate)):
             if self.gate.at_rest:
                 break
-            self.now = Instant(self.now.ros + self.gate.period, self.now.steady + self.gate.period)
+            self.advance(self.gate.period, self.gate.period)
             self.tick()
         assert self.gate.at_rest
 
@@ -308,3 +314,74 @@ def test_no_output_leaves_a_limit(robot: str, rate: float, ticks: int, seed: int
     moving = world.modes.get(Mode.NOMINAL, 0) + world.modes.get(Mode.LIMITED, 0)
     assert moving > ticks / 20
     assert world.accepted > 0
+
+
+@pytest.mark.parametrize("fraction", [0.05, 1.0])
+@pytest.mark.parametrize(("robot", "rate"), [("panda", 50.0), ("fr3", 333.0)])
+def test_other_rates_and_fractions(robot: str, rate: float, fraction: float) -> None:
+    world = World(robot, rate, 3, fraction)
+    for _ in range(1500):
+        world.act()
+    world.stop()
+    world.check(5)
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(100, 150))
+def test_a_million_ticks(seed: int) -> None:
+    for robot in ROBOTS:
+        for rate in (100.0, 1000.0):
+            run(robot, rate, seed, 5000, stops=3)
+
+
+# Deeds that Hypothesis strings together: each is done to the world, then it ticks on.
+DEEDS: dict[str, Callable[[World, int], object]] = {
+    "motion": lambda world, _: world.choose_motion(),
+    "chunk": lambda world, _: world.gate.on_chunk(world.chunk(), world.now),
+    "spoiled": lambda world, _: world.gate.on_chunk(world.spoiled(world.chunk()), world.now),
+    "source": lambda world, n: setattr(world, "source", f"policy-{n % 3}"),
+    "number": lambda world, n: setattr(world, "number", max(0, world.number - n)),
+    "request": lambda world, _: world.request(),
+    "reset": lambda world, _: world.gate.request_reset(world.now),
+    "let go": lambda world, _: (
+        world.gate.request_hold(False, world.now),
+        world.gate.release_estop(world.now),
+    ),
+    "late": lambda world, n: world.advance(n * world.gate.period, n * world.gate.period),
+    "jump": lambda world, n: world.advance((n - 30) * 40_000_000, 0),
+    "frozen stamps": lambda world, n: world.advance(0, n * world.gate.period),
+    "silence": lambda world, n: setattr(world, "stuck", n),
+    "push": lambda world, n: setattr(world, "measured", world.measured + (n - 30) * 0.005),
+}
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    robot=st.sampled_from(ROBOTS),
+    rate=st.sampled_from([100.0, 1000.0]),
+    seed=st.integers(0, 1000),
+    deeds=st.lists(
+        st.tuples(st.sampled_from(sorted(DEEDS)), st.integers(0, 60), st.integers(0, 12)),
+        min_size=5,
+        max_size=60,
+    ),
+)
+def test_no_sequence_of_deeds_leaves_a_limit(
+    robot: str, rate: float, seed: int, deeds: list[tuple[str, int, int]]
+) -> None:
+    world = World(robot, rate, seed)
+    world.choose_motion()
+    # Get it moving: what is done to an arm at rest shows little.
+    for _ in range(round(0.3 * rate)):
+        if world.random.random() < 20 / rate:
+            world.gate.on_chunk(world.chunk(), world.now)
+        world.advance(world.gate.period, world.gate.period)
+        world.tick()
+    for deed, number, ticks in deeds:
+        DEEDS[deed](world, number)
+        for _ in range(ticks):
+            world.advance(world.gate.period, world.gate.period)
+            world.tick()
+    world.stop()
+    world.check(3)
