@@ -21,10 +21,13 @@ import numpy as np
 
 from salus_ros.interfaces import FloatArray, JointCommand
 from salus_ros.sim.gripper import MAX_SPEED, MAX_WIDTH
+from salus_ros.sim.kinematics import LOWER, MAX_VELOCITY, UPPER
 
 JOINTS = 7
 _CATCH_UP = 1.02
 """How much faster than real the clock is played while too many samples wait."""
+_LEAP = 1.5
+"""Two samples whose mean speed is so many times the joints' limit aren't a motion."""
 _RESUME_SPEED = 0.5
 """Speed [rad/s] at which the arm goes from where it holds to a stream's first sample."""
 
@@ -91,6 +94,7 @@ class JointController:
         self._since_command = 0
         self._period = 10_000_000
         self._last_stamp = -1
+        self._last_positions = positions
         self._accepted = self._rejected = 0
         self._rejection = ""
 
@@ -126,27 +130,27 @@ class JointController:
         self.mode = ControllerMode.FOLLOWING
         self._waiting.append(knot)
         self._last_stamp = command.stamp
+        self._last_positions = command.positions
         self._since_command = 0
         if command.gripper is not None:
             self._width_goal = min(max(command.gripper, 0.0), MAX_WIDTH)
         return True
 
     def _problem(self, command: JointCommand) -> str:
-        if command.positions.shape != (JOINTS,) or command.velocities.shape != (JOINTS,):
-            return f"{command.positions.shape} positions, {command.velocities.shape} velocities"
-        if not (np.isfinite(command.positions).all() and np.isfinite(command.velocities).all()):
-            return "command isn't finite"
-        if command.gripper is not None and not np.isfinite(command.gripper):
-            return "gripper command isn't finite"
-        if self.mode is ControllerMode.BRAKING:
-            return "braking after a command timeout"
+        """Why a sample is refused; empty where it isn't."""
+        problem = _malformed(command)
+        if problem or self.mode is ControllerMode.BRAKING:
+            return problem or "braking after a command timeout"
         if self.mode is ControllerMode.HOLDING:
             gap = float(np.abs(command.positions - self._reference[0]).max())
-            limit = self.config.resume_tolerance
-            return f"{gap:.3f} rad from the held position" if gap > limit else ""
+            far = gap > self.config.resume_tolerance
+            return f"{gap:.3f} rad from the held position" if far else ""
         ahead = command.stamp - self._last_stamp
-        in_order = 0 < ahead <= self.config.timeout
-        return "" if in_order else f"stamp {ahead} ns after the last command's"
+        if not 0 < ahead <= self.config.timeout:
+            return f"stamp {ahead} ns after the last command's"
+        step = np.abs(command.positions - self._last_positions)
+        leaps = (step > _LEAP * MAX_VELOCITY * ahead * 1e-9).any()
+        return "position leaps from the last command's" if leaps else ""
 
     def _restart_clock(self, stamp: int) -> None:
         self._clock = float(stamp)
@@ -204,6 +208,19 @@ class JointController:
         torques += self._damping * (wanted[1] - velocities)
         torques += bias
         return torques
+
+
+def _malformed(command: JointCommand) -> str:
+    """What is wrong with a sample by itself; empty where nothing is."""
+    positions, velocities = command.positions, command.velocities
+    if positions.shape != (JOINTS,) or velocities.shape != (JOINTS,):
+        return f"{positions.shape} positions, {velocities.shape} velocities"
+    width = 0.0 if command.gripper is None else command.gripper
+    if not (np.isfinite(positions).all() and np.isfinite(velocities).all() and np.isfinite(width)):
+        return "command isn't finite"
+    if (positions < LOWER).any() or (positions > UPPER).any():
+        return "position outside the joint limits"
+    return "velocity above the joint limits" if (np.abs(velocities) > MAX_VELOCITY).any() else ""
 
 
 def _hermite(start: _Knot, end: _Knot, clock: float) -> FloatArray:

@@ -255,7 +255,10 @@ def _rise(motion: Motion, state: ToolState) -> None:
 def _above(block: BlockPose, height: float, yaw: float) -> FloatArray:
     x, y, z = (float(v) for v in block.position)
     # A block that is tipped or pressed down must not lead the fingers into the table.
-    return np.array([x, y, max(z, LOWEST) + height, yaw])
+    pose = np.array([x, y, max(z, LOWEST) + height, yaw])
+    # Raises for a pose out of reach now, rather than when the plan comes near it.
+    tool_down(*(float(v) for v in pose))
+    return pose
 
 
 def _grasp_yaw(block: BlockPose) -> float:

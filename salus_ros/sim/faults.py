@@ -19,7 +19,7 @@ PUSH_TIME = 300_000_000
 _CAMERA_FAULTS = ("camera_covered", "camera_blurred", "camera_shifted")
 _PHYSICAL = ("block_pushed", "block_slippery", "actuator_weakened", "joint_friction")
 # A push is a soft one: it yields where the block is stuck between the fingers.
-_PUSH_GAIN, _PUSH_FORCE = 5.0, 1.5
+_PUSH_GAIN, _PUSH_FORCE = 20.0, 1.5
 # In the model the fingers' friction is what counts in a grasp, whatever the block's is; on the
 # table a block that is slippery to rubber slides as before.
 _PADS = ("left_pad1", "left_pad2", "right_pad1", "right_pad2")

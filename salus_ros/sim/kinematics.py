@@ -25,6 +25,8 @@ TOOL = 0.107 + 0.0038 + 0.145
 LOWER = np.array([-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973])
 UPPER = np.array([2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973])
 """The Panda's joint limits [7] rad."""
+MAX_VELOCITY = np.array([2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61])
+"""The Panda's joint velocity limits [7] rad/s."""
 
 _UPPER_ARM, _FOREARM = np.hypot(D3, A4), np.hypot(D5, A4)
 _ELBOW_BEND = np.arctan2(D3, A4) + np.arctan2(D5, A4)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 
@@ -78,8 +79,10 @@ class Lockstep:
             execution_horizon=self._config.execution_horizon,
             merging=self._config.merging,
         )
-        self._loop = InferenceLoop(backend, queue, self._now, LoopConfig(), self._new_source_id)
-        self._sources = 0
+        sources = count(1)
+        self._loop = InferenceLoop(
+            backend, queue, self._now, LoopConfig(), lambda: f"lockstep-{next(sources)}"
+        )
         self._monitor = SignalMonitor(
             SignalConfig(
                 action_dims=queue.dims,
@@ -92,10 +95,6 @@ class Lockstep:
 
     def _now(self) -> Instant:
         return Instant(ros=self._rig.time, steady=self._rig.time)
-
-    def _new_source_id(self) -> str:
-        self._sources += 1
-        return f"lockstep-{self._sources}"
 
     def run_episode(
         self, instruction: str, seed: int, disturbance: str | Disturbance | None = None

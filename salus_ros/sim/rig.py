@@ -133,6 +133,7 @@ class Rig:
         mujoco.mj_resetData(self._model, self._data)
         self._data.qpos[:7] = HOME
         self._controller.reset(HOME, MAX_WIDTH)
+        self._width = MAX_WIDTH
 
     def _place_blocks(self, blocks: tuple[BlockPose, ...], seed: int = 0) -> None:
         for name in (*COLORS, DISTRACTOR):
@@ -170,7 +171,9 @@ class Rig:
         if self._faults.active:
             torques = self._faults.apply(self._data, torques, self._time - self._episode_start)
         ctrl[:7] = torques
-        ctrl[_GRIPPER] = actuator_command(controller.width)
+        if controller.width != self._width:
+            self._width = controller.width
+            ctrl[_GRIPPER] = actuator_command(self._width)
         mujoco.mj_step(self._model, self._data)
         self._time += TIME_STEP
         self._steps += 1

@@ -134,7 +134,9 @@ def test_a_lost_sample_is_bridged():
         ({"velocities": np.full(7, np.inf)}, "finite"),
         ({"gripper": float("nan")}, "finite"),
         ({"positions": np.zeros(6)}, "positions"),
-        ({"positions": START + 1.0}, "held position"),
+        ({"positions": START + 0.5}, "held position"),
+        ({"positions": START + 4.0}, "joint limits"),
+        ({"velocities": np.full(7, 3.0)}, "velocity"),
     ],
 )
 def test_unusable_commands_are_refused_with_the_reason(change, reason):
@@ -153,6 +155,16 @@ def test_stamps_that_go_back_or_leap_are_refused(stamp):
     play(controller, 10)
     assert not controller.command(sample(stamp))
     assert "stamp" in controller.status.rejection
+
+
+def test_a_leap_is_refused():
+    controller = make()
+    play(controller, 10)
+    good = sample(11 * PERIOD)
+    leap = JointCommand(good.stamp, good.positions + 0.05, good.velocities, np.zeros(7), None)
+    assert not controller.command(leap)
+    assert "leaps" in controller.status.rejection
+    assert controller.command(good)
 
 
 def test_gripper_moves_at_its_own_speed_and_stays_in_range():

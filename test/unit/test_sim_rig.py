@@ -105,8 +105,7 @@ def test_a_grasped_block_is_held_and_does_not_creep(rig):
     x, y, z = place(rig, "red")
     yaw = next(b.yaw for b in rig.blocks() if b.color == "red") % (np.pi / 2)
     low, high = (x, y, z, yaw), (x, y, 0.2, yaw)
-    follow(rig, [(*high, 0.08), (*low, 0.08)], 1.5)
-    follow(rig, [(*low, 0.015), (*high, 0.015)], 1.5)
+    follow(rig, [(*high, 0.08), (*low, 0.08), (*low, 0.015), (*high, 0.015)], 1.5)
     assert rig.grasped == "red"
     height = place(rig, "red")[2]
     rig.advance(5 * SECOND)
