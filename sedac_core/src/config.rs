@@ -315,7 +315,8 @@ impl Settings {
             let target = layer.confidence_target.unwrap_or(layer.target_exit_rate);
             let checkpoint = Checkpoint::new(layer.layer_idx, 1.0, route.weight(i), target);
             reachable = accumulate(&checkpoint, self.confidence_decay as f32, reachable, 0.0);
-            if reachable < checkpoint.target {
+            // One step above is how calibration says that no token should exit here.
+            if reachable.next_up() < checkpoint.target {
                 let reachable = f64::from(reachable);
                 return Err(Error::Unreachable { layer: layer.layer_idx, target, reachable });
             }

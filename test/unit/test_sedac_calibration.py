@@ -167,6 +167,17 @@ def test_solved_targets_give_the_rates_at_fixed_thresholds(sedac):
     np.testing.assert_allclose(cumulative_exits(out, 2000), RATES, atol=1 / 2000)
 
 
+def test_solved_targets_are_accepted_even_where_no_token_should_exit(sedac):
+    # Most tokens tie at full confidence in the first layer, and 1 % is nearer to none than to most.
+    layer, risk = sedac.LayerConfig, np.zeros((2, 100), np.float32)
+    risk[0, :20], risk[1] = 0.5, np.linspace(0, 1, 100)
+    layers = [layer(0, 0.01, 1.0, 0.3), layer(1, 0.5, 1.0, 0.7)]
+    first, second = sedac.solve_confidence_targets(risk, layers)
+    solved = [layer(0, 0.01, 1.0, 0.3, first), layer(1, 0.5, 1.0, 0.7, second)]
+    exit_layer = sedac.CascadeController(solved).evaluate(risk).exit_layer
+    assert [int((exit_layer == i).sum()) for i in (0, 1)] == [0, 50]
+
+
 def recorded(tokens: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Risks of which the first layer's is noise and the last one's is good."""
     rng = np.random.default_rng(seed)

@@ -155,7 +155,8 @@ class Settings:
             reachable = np.float32(0)
             for layer in route.layers:
                 reachable = np.float32(self.confidence_decay) * reachable + np.float32(layer.weight)
-                if reachable < np.float32(layer.initial_target):
+                # One step above is how calibration says that no token should exit here.
+                if np.nextafter(reachable, np.float32(np.inf)) < np.float32(layer.initial_target):
                     raise ValueError(
                         f"layer {layer.layer_idx} can never exit: its confidence target is "
                         f"{layer.initial_target} but at most {reachable:.4f} can be reached; raise "

@@ -1,0 +1,84 @@
+"""`salus bench`: speed on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from salus_ros.cli.errors import UserError
+from salus_ros.cli.output import write_json
+
+if TYPE_CHECKING:
+    from salus_ros.bench.sedac import SpeedResult
+
+app = typer.Typer(
+    help="Speed on this machine, as ratios within one run.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+@app.callback()
+def _bench() -> None:
+    """Keeps `sedac` a sub-command while it is the only one."""
+
+
+@app.command()
+def sedac(
+    json_file: Annotated[
+        str, typer.Option("--json", help="File for the results; -: standard output.")
+    ] = "",
+    rounds: Annotated[int, typer.Option(min=3, help="Timings of which the median counts.")] = 15,
+) -> None:
+    """Time the early-exit core against numpy and a plain Python loop.
+
+    Example: salus bench sedac --json sedac.json
+
+    Exit code: 0 where it ran, whatever it measured; 1 where the core is not built.
+    """
+    from salus_ros.bench.provenance import provenance
+
+    try:
+        from salus_ros.bench import sedac as bench
+    except ImportError as error:
+        raise UserError(f"the compiled core is not built ({error}): run make build") from error
+    console = Console(stderr=json_file == "-")
+    results: list[bench.SizeResult | bench.StepResult] = []
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("timing", total=2 * len(bench.BATCHES))
+        for result in bench.measure(rounds):
+            results.append(result)
+            progress.advance(task)
+    speed = bench.collect(results)
+    for table in _tables(speed):
+        console.print(table)
+    if json_file:
+        write_json(json_file, {"benchmark": "sedac", **speed.to_json(), **provenance()})
+
+
+def _tables(speed: SpeedResult) -> list[Table]:
+    evaluate = Table("batch", "core µs", "numpy µs", "Python µs", "x numpy", "x Python", "goal")
+    evaluate.title = "one evaluation of three layers"
+    for size in speed.evaluate:
+        evaluate.add_row(
+            f"{size.batch}",
+            f"{size.core_us:.2f}",
+            f"{size.numpy_us:.1f}",
+            f"{size.python_us:.1f}",
+            f"{size.times_numpy:.1f}",
+            f"{size.times_python:.0f}",
+            _verdict(size.meets_goals),
+        )
+    steps = Table("batch", "core µs", "numpy µs", "goal", title="one streaming step")
+    for step in speed.step:
+        row = f"{step.batch}", f"{step.core_us:.2f}", f"{step.numpy_us:.1f}"
+        steps.add_row(*row, _verdict(step.meets_goals))
+    return [evaluate, steps]
+
+
+def _verdict(meets: bool) -> str:
+    return "met" if meets else "missed"
