@@ -177,12 +177,13 @@ def inside_envelope(
 ) -> bool:
     """Whether a joint's velocity [rad/s] plus `gain` is inside a fraction of its envelope.
 
-    A joint at rest always is: the envelope says how fast it may go, not where it may stand.
+    A joint at rest always is: the envelope says how fast it may go, not where it may stand. (To
+    let a joint creep on at less than `gain` was tried; the adversary crept out with it.)
     """
     if abs(velocity) <= 1e-9:
         return True
     room = envelope.up(position) if velocity > 0 else envelope.down(position)
-    return abs(velocity) + gain <= fraction * room or abs(velocity) <= gain
+    return abs(velocity) + gain <= fraction * room
 
 
 def inside(velocity: float, acceleration: float, top: float, steepest: float, jerk: float) -> bool:

@@ -221,22 +221,28 @@ def test_a_plan_with_an_old_observation_is_a_hold() -> None:
     assert rig.gate.at_rest
 
 
-def test_hold_resumes_only_with_a_chunk_observed_since_the_rest() -> None:
-    rig = Rig()
+@pytest.mark.parametrize("jump", [0.0, 100.0, -100.0])
+def test_hold_resumes_only_with_a_chunk_observed_since_the_rest(jump: float) -> None:
+    rig = Rig(config=GateConfig(observation_age=5.0))
     rig.follow()
     rig.gate.request_hold(True, rig.now)
-    rig.run(0.3)
-    assert rig.gate.at_rest
-    rested = rig.now.ros
+    rig.tick()
     rig.send_chunks = False
+    rig.come_to_rest()
+    before_rest = rig.chunk(rows=200, age=0.01)
     rig.gate.request_hold(False, rig.now)
-    for _ in range(100):
-        # Fresh by age, but observed before the rest.
-        stamp = rested - nanoseconds(0.35)
-        rig.send(observation_stamp=min(stamp + rig.number * MILLISECOND, rested - 10**8))
-        assert rig.tick().mode is Mode.HOLD
-    rig.send_chunks = True
-    assert rig.run(1.0).mode < Mode.HOLD
+    step = nanoseconds(jump)
+    rig.now = Instant(rig.now.ros + step, rig.now.steady)
+    rig.began += step
+    before_rest = replace(
+        before_rest,
+        start_time=before_rest.start_time + step,
+        observation_stamp=before_rest.observation_stamp + step,
+    )
+    assert rig.gate.on_chunk(before_rest, rig.now)
+    assert rig.run(1.0).reasons == ("resuming",)
+    assert rig.send(rows=200, age=0.01)
+    assert rig.tick().mode < Mode.HOLD
     rig.check()
 
 
@@ -732,6 +738,28 @@ def test_a_jump_of_the_ros_clock_neither_locks_out_nor_jumps_in(jump: float) -> 
     assert rig.run(2.0).mode is Mode.NOMINAL
     assert all(result.mode is Mode.NOMINAL for result in rig.results[-200:])
     rig.check()
+
+
+@pytest.mark.parametrize("jump", [-1.0, 1.0])
+def test_a_jump_makes_no_joint_state_stale(jump: float) -> None:
+    rig = Rig()
+    rig.follow()
+    rig.send_joints = False
+    rig.now = Instant(rig.now.ros + nanoseconds(jump), rig.now.steady)
+    assert rig.tick().mode is Mode.NOMINAL
+    rig.run(0.1)
+    assert "joint_state_stale" in rig.results[-1].reasons
+
+
+def test_a_message_that_is_no_chunk_is_a_hard_fault() -> None:
+    rig = Rig()
+    rig.follow()
+    rig.gate.drain_interventions()
+    rig.gate.on_malformed_chunk("policy", 7, "actions have no rows", rig.now)
+    assert rig.tick().mode is Mode.HOLD
+    record = rig.gate.drain_interventions()[0]
+    assert (record.reason, record.chunk_number) == ("chunk_malformed", 7)
+    assert rig.gate.plan_id == ("policy", rig.number)
 
 
 def test_ages_are_judged_on_the_steady_clock_too() -> None:
