@@ -135,8 +135,8 @@ class ScriptedExpert:
             return plan
         start = stamp + self._lead
         _, state, joints = plan.at(start)
-        held = _holds(observation, block)
-        return replace(_make_plan(task, block, (start, state, joints), held), before=_only(plan))
+        new = _make_plan(task, block, (start, state, joints), held=False)
+        return replace(new, before=_only(plan))
 
 
 def _astray(plan: _Plan, observation: Observation) -> bool:

@@ -64,6 +64,11 @@ def test_the_wrong_block_high_up_is_no_success():
     assert story.episode.running
 
 
+def test_a_block_thrown_high_is_not_picked():
+    story = Story().go(100, height=0.3)
+    assert story.episode.running
+
+
 def test_a_block_that_leaves_the_grasp_is_a_drop_from_the_moment_it_left():
     story = Story().grasp().go(10, height=0.05)
     left = story.moment.time

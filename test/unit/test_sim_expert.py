@@ -14,6 +14,7 @@ from salus_ros.policy.backend import PolicyError, Prediction
 from salus_ros.sim.disturbances import Disturbance
 from salus_ros.sim.expert import ScriptedExpert
 from salus_ros.sim.kinematics import tool_down, tool_pose
+from salus_ros.sim.motion import Motion, ToolState
 from salus_ros.sim.rig import Rig
 from salus_ros.sim.tasks import TASKS
 from salus_ros.sim.world import HOME
@@ -200,6 +201,13 @@ def test_going_down_is_turned_round_without_touching_the_table():
         assert min(tool_pose(row[:7])[2] for row in later) > 0.015
 
 
+def test_a_sideways_motion_first_brakes_the_way_down_as_hard_as_it_was_begun():
+    down = ToolState(np.array([0.5, 0, 0.11, 0]), np.array([0, 0, -0.2, 0]), np.zeros(4), 0.08)
+    motion = Motion(down)
+    motion.move_to("aside", np.array([0.5, 0.2, 0.11, 0.0]), 0.08)
+    assert min(motion.at(t)[1].pose[2] for t in np.arange(0, 3, 0.01)) > 0.06
+
+
 def test_a_held_arm_is_planned_for_from_where_it_rests():
     expert = ScriptedExpert(rows=100, time_step=TICK)
     expert.predict(view())
@@ -283,3 +291,20 @@ def test_observations_of_the_past_do_not_shake_the_plan():
     old = replace(view(stamp=20 * TICK, joints=first[20, :7]))
     expert.predict(view(stamp=50 * TICK, joints=first[50, :7]))
     assert expert.predict(old).actions[:80] == pytest.approx(first[20:], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("disturbance", "instruction", "kind", "onset"),
+    [
+        (Disturbance("actuator_weakened", 2 * SECOND, 0.7), PICK, "collision", 2.0),
+        (Disturbance("block_slippery", 3 * SECOND, 0.0), PICK, "drop", 3.0),
+        (Disturbance("block_pushed", 2_300_000_000, 0.08, 0.4), PICK, "miss", 2.3),
+        (Disturbance("wrong_instruction", 0, 1.0), PICK, "timeout", 0.0),
+    ],
+)
+def test_every_failure_type_comes_about_after_the_onset_of_its_cause(
+    rig, disturbance, instruction, kind, onset
+):
+    run_episode(rig, instruction, 2, disturbance)
+    assert rig.episode.failure_type == kind, rig.events
+    assert onset < rig.episode.failure_onset <= rig.episode.end
