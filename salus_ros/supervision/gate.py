@@ -9,7 +9,6 @@ always still be stopped inside them. It is not a certified safety function.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from math import nan
 
 import numpy as np
@@ -26,6 +25,7 @@ from salus_ros.supervision.chunk_checks import Rejection, check_actions, jump
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.errors import GateRefusal
 from salus_ros.supervision.freshness import ChunkOrder, ClockWatch
+from salus_ros.supervision.gate_state import GateState, TickResult
 from salus_ros.supervision.gripper import GripperCommand
 from salus_ros.supervision.interpolation import generator_limits
 from salus_ros.supervision.interventions import (
@@ -38,8 +38,11 @@ from salus_ros.supervision.limits import RobotLimits
 from salus_ros.supervision.measurement import Measurement
 from salus_ros.supervision.modes import CAUSES, MODE_TEXTS, Cause, Mode, ModeMachine
 from salus_ros.supervision.motion import AIM_AHEAD, MotionGenerator, Step
-from salus_ros.supervision.plan import Plan, PlanClock, make_plan, scaled
+from salus_ros.supervision.plan import make_plan, scaled
+from salus_ros.supervision.plan_keeper import PlanKeeper
 from salus_ros.supervision.reference import CurveLimits
+
+__all__ = ["GateState", "SafetyGate", "TickResult"]
 
 # The plan's curve may use this share of the generator's limits: the rest is for catching up.
 CURVE_SHARE = 0.98
@@ -47,42 +50,6 @@ CURVE_SHARE = 0.98
 LATE_PERIODS = 1.5
 # A re-based command has arrived within this distance [rad].
 REBASED = 1e-4
-
-
-@dataclass(frozen=True, slots=True)
-class TickResult:
-    """One tick: the command, the mode and its causes' names, how the sample came about.
-
-    late: this tick missed its deadline. lag: how far the command is behind its plan [ns].
-    """
-
-    command: JointCommand
-    mode: Mode
-    reasons: tuple[str, ...]
-    step: Step
-    late: bool
-    lag: int
-
-
-@dataclass(frozen=True, slots=True)
-class GateState:
-    """Snapshot, field by field as in msg/SupervisorState.msg (`realtime` is the node's)."""
-
-    mode: Mode
-    reasons: tuple[str, ...]
-    text: str
-    at_rest: bool
-    source_id: str
-    chunk_number: int
-    plan_step: int
-    observation_age: float
-    plan_deviation: float
-    tracking_error: float
-    commands_sent: int
-    missed_deadlines: int
-    chunks_accepted: int
-    chunks_rejected: int
-    interventions: int
 
 
 class SafetyGate:
@@ -118,9 +85,7 @@ class SafetyGate:
         self._measurement = Measurement(config, self.limits.arm)
         self._order = ChunkOrder(config)
         self._gripper: GripperCommand | None = None
-        self._plan: Plan | None = None
-        self._next_plan: Plan | None = None
-        self._plan_clock = PlanClock(self.period, now)
+        self._plans = PlanKeeper(config, now)
         self._heartbeats = dict.fromkeys(config.heartbeats, now.steady)
         self._faults: deque[int] = deque(maxlen=config.hard_faults_to_stop)
         self._fault: Cause | None = None
@@ -181,7 +146,7 @@ class SafetyGate:
     @property
     def plan_id(self) -> tuple[str, int]:
         """Source and number of the chunk that is followed; ("", 0): none."""
-        return ("", 0) if self._plan is None else (self._plan.source_id, self._plan.number)
+        return self._plans.id
 
     @property
     def mode(self) -> Mode:
@@ -242,7 +207,7 @@ class SafetyGate:
         if isinstance(actions, Rejection):
             return actions
         horizon = self.config.observation_age + AIM_AHEAD
-        begin = self._plan_clock.time
+        begin = self._plans.clock.time
         plan = make_plan(chunk, actions, now, begin, horizon, self._curve_limits)
         first_due = plan.raw.position(plan.since_start(begin))
         distance, joint = jump(first_due, self._generator.state[0])
@@ -251,16 +216,8 @@ class SafetyGate:
             return Rejection("chunk_jump", text, True, distance, self.config.jump_bound)
         self._order.accept(chunk)
         self._accepted += 1
-        self._adopt(plan)
+        self._plans.adopt(plan, self._machine.holding)
         return None
-
-    def _adopt(self, plan: Plan) -> None:
-        """Follow a plan now, or once it begins where another one leads up to it."""
-        begins_later = plan.start > self._plan_clock.time + self.period
-        if begins_later and self._plan is not None and not self._machine.holding:
-            self._next_plan = plan
-        else:
-            self._plan, self._next_plan = plan, None
 
     def _refuse(self, source_id: str, number: int, rejection: Rejection, now: Instant) -> None:
         self._rejected += 1
@@ -390,7 +347,7 @@ class SafetyGate:
             reasons=tuple(cause.name for cause in self._machine.causes),
             step=self._step,
             late=late,
-            lag=self._plan_clock.lag(now) + self.period,
+            lag=self._plans.clock.lag(now) + self.period,
         )
 
     def _observe(self, now: Instant) -> None:
@@ -398,12 +355,9 @@ class SafetyGate:
         step = self._watch.jump(now)
         if step == 0:
             return
-        self._plan_clock.shift(step)
+        self._plans.shift(step)
         self._measurement.shift(step)
         self._order.shift(step)
-        for plan in (self._plan, self._next_plan):
-            if plan is not None:
-                plan.shift(step)
         if self._rest_since is not None:
             self._rest_since += step
         mode = self._machine.mode
@@ -429,7 +383,9 @@ class SafetyGate:
     def _causes(self, now: Instant) -> list[Cause]:
         bound = self.config.tracking_error if self._rebase is None else self._rebase_bound
         causes = self._measurement.causes(now, self._generator.state[0], bound)
-        causes.extend(self._plan_causes(now))
+        if self._machine.holding and self.at_rest:
+            self._plans.clock.anchor(now)
+        causes.extend(self._plans.causes(now, self._machine.holding))
         causes.extend(self._heartbeat_causes(now))
         if self._fault is not None:
             causes.append(self._fault)
@@ -448,25 +404,6 @@ class SafetyGate:
         )
         return causes
 
-    def _plan_causes(self, now: Instant) -> list[Cause]:
-        if self._machine.holding and self.at_rest:
-            self._plan_clock.anchor(now)
-        lag = seconds(self._plan_clock.lag(now))
-        following = self._plan_clock.time + self.period
-        if self._next_plan is not None and following >= self._next_plan.start:
-            self._plan, self._next_plan = self._next_plan, None
-        if self._plan is None:
-            return [Cause("plan_missing")]
-        age = self._plan.observation.seconds(now)
-        if age > self.config.observation_age:
-            text = f"{age:.3g} s"
-            return [Cause("plan_stale", text, age, self.config.observation_age)]
-        if self._plan.since_start(following) > self._plan.end:
-            return [Cause("plan_ran_out", f"after {self._plan.rows} rows")]
-        if abs(lag) > self.config.clock_lag and not self._machine.holding:
-            return [Cause("clock_lag", f"{lag:.3g} s", lag, self.config.clock_lag)]
-        return []
-
     def _heartbeat_causes(self, now: Instant) -> list[Cause]:
         causes = []
         for name, last in self._heartbeats.items():
@@ -476,22 +413,20 @@ class SafetyGate:
         return causes
 
     def _can_resume(self, now: Instant) -> bool:
-        """Whether there is a due plan, observed since the arm came to rest."""
-        plan = self._plan
-        if plan is None or self._rest_since is None or plan.start > now.ros:
+        """Whether the arm stands and there is a due plan, observed since."""
+        if self._rest_since is None or not self.at_rest:
             return False
-        settled = self._rest_since + nanoseconds(self.config.settle_time)
-        return self.at_rest and plan.observation_stamp >= settled
+        return self._plans.can_resume(now, self._rest_since)
 
     def _move(self, now: Instant) -> None:
         """One sample of motion."""
-        if self._machine.holding or self._plan is None:
+        plan = self._plans.plan
+        if self._machine.holding or plan is None:
             self._hold_still(now)
             return
-        plan = self._plan
         self._rest_since = None
-        last, following = self._plan_clock.advance(now)
-        rate = self._plan_clock.rate
+        last, following = self._plans.clock.advance(now)
+        rate = self._plans.clock.rate
         time = plan.since_start(last)
         curve = plan.reference
         self._step = self._generator.track(
@@ -502,7 +437,7 @@ class SafetyGate:
         )
         if self._step is Step.STOP:
             self._fault = Cause("no_safe_step", f"chunk {plan.number} of {plan.source_id}")
-            self._plan = self._next_plan = None
+            self._plans.drop()
             self._hard_fault(now)
 
     def _hold_still(self, now: Instant) -> None:
@@ -526,13 +461,13 @@ class SafetyGate:
 
     def _judge(self, now: Instant) -> None:
         """How far the command is from the plan, and the gripper's share of the tick."""
-        plan = self._plan
+        plan = self._plans.plan
         if plan is None or self._machine.holding:
             self._deviation = -1.0
             for name, condition in self._conditions.items():
                 self._report(name, condition.end(), now)
             return
-        time = self._plan_clock.time
+        time = self._plans.clock.time
         wanted = plan.raw.position(plan.since_start(time))
         self._deviation, _ = jump(wanted, self._generator.state[0])
         width = plan.width(time)
@@ -565,7 +500,7 @@ class SafetyGate:
 
     def state(self, now: Instant) -> GateState:
         """Snapshot for publishing."""
-        plan = self._plan
+        plan = self._plans.plan
         mode = self.mode
         causes = self._machine.causes if self._active else ()
         text = causes[0].text if causes else MODE_TEXTS[mode]
@@ -576,7 +511,7 @@ class SafetyGate:
             at_rest=self.at_rest,
             source_id="" if plan is None else plan.source_id,
             chunk_number=0 if plan is None else plan.number,
-            plan_step=-1 if plan is None else plan.row(self._plan_clock.time),
+            plan_step=-1 if plan is None else plan.row(self._plans.clock.time),
             observation_age=-1.0 if plan is None else plan.observation.seconds(now),
             plan_deviation=self._deviation,
             tracking_error=self._measurement.distance(self._generator.state[0]),
@@ -590,7 +525,7 @@ class SafetyGate:
     def _record_mode(self, before: Mode, after: Mode, now: Instant) -> None:
         causes = self._machine.causes
         cause = causes[0] if causes else None
-        plan = self._plan
+        plan = self._plans.plan
         self._queue.record(
             now,
             before,
@@ -608,7 +543,7 @@ class SafetyGate:
         """The begin or end of a lasting condition."""
         if kind is None:
             return
-        condition, plan, mode = self._conditions[name], self._plan, self._machine.mode
+        condition, plan, mode = self._conditions[name], self._plans.plan, self._machine.mode
         begins = kind is Kind.BEGIN
         others = any(other.active for other in self._conditions.values())
         calm = Mode.LIMITED if others else Mode.NOMINAL

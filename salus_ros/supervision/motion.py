@@ -25,24 +25,15 @@ import math
 from collections.abc import Sequence
 from enum import Enum
 
-from ruckig import (
-    ControlInterface,
-    InputParameter,
-    Result,
-    Ruckig,
-    RuckigError,
-    Synchronization,
-    Trajectory,
-)
+from ruckig import Synchronization, Trajectory
 
-from salus_ros.supervision.interpolation import TOLERANCE, GeneratorLimits, edge_is_smooth
+from salus_ros.supervision.interpolation import GeneratorLimits, edge_is_smooth
 from salus_ros.supervision.limits import VelocityEnvelope
 from salus_ros.supervision.reference import State
+from salus_ros.supervision.stop import SPEED_MIN, Stop, inside, ruckig_solver, solve
 
 # Share of a limit that catching up may use even where the reference takes nearly all of it.
 RESERVE_MIN = 0.1
-# Ruckig needs some velocity to work with, also where the reference or the envelope leaves none.
-SPEED_MIN = 0.02
 # Ruckig's trajectory within absolute limits aims so far ahead on the reference [s].
 AIM_AHEAD = 0.1
 # Velocities [rad/s] and accelerations [rad/s^2] below this are rounding.
@@ -57,166 +48,6 @@ class Step(Enum):
     STOP = "stop"
 
 
-def _solver(limits: GeneratorLimits) -> tuple[Ruckig, InputParameter]:
-    joints = len(limits.velocity)
-    request = InputParameter(joints)
-    request.synchronization = Synchronization.No
-    request.max_velocity = limits.velocity
-    request.max_acceleration = limits.acceleration
-    request.max_jerk = limits.jerk
-    return Ruckig(joints, limits.period), request
-
-
-def _solve(solver: Ruckig, request: InputParameter, trajectory: Trajectory) -> bool:
-    """Whether Ruckig found a trajectory.
-
-    It raises where it found none, also a ValueError: for results that its enum doesn't name.
-    """
-    try:
-        return bool(solver.calculate(request, trajectory) in (Result.Working, Result.Finished))
-    except (RuckigError, ValueError):
-        return False
-
-
-class Stop:
-    """Stops from commanded states to rest, each solved and certified whole."""
-
-    def __init__(
-        self,
-        limits: GeneratorLimits,
-        envelopes: Sequence[VelocityEnvelope | None],
-        envelope_fraction: float,
-    ) -> None:
-        self._limits = limits
-        self._solver, self._request = _solver(limits)
-        joints = len(limits.velocity)
-        self._request.control_interface = ControlInterface.Velocity
-        self._request.target_velocity = [0.0] * joints
-        self._request.target_acceleration = [0.0] * joints
-        self._envelopes = [(j, e) for j, e in enumerate(envelopes) if e is not None]
-        self._fraction = envelope_fraction
-
-    def from_state(self, state: State) -> tuple[Trajectory | None, list[int]]:
-        """The trajectory from a state to rest, and the joints that would leave a limit on it."""
-        limits = self._limits
-        failing = [
-            j
-            for j, (v, a, top, steepest, jerk) in enumerate(
-                zip(
-                    state[1],
-                    state[2],
-                    limits.velocity,
-                    limits.acceleration,
-                    limits.jerk,
-                    strict=True,
-                )
-            )
-            if not inside(v, a, top, steepest, jerk)
-        ]
-        request = self._request
-        request.current_position, request.current_velocity, request.current_acceleration = state
-        trajectory = Trajectory(len(limits.velocity))
-        if not _solve(self._solver, request, trajectory):
-            return None, list(range(len(limits.velocity)))
-        ends = trajectory.at_time(trajectory.duration)[0]
-        for j, (q, v, a, end) in enumerate(zip(*state, ends, strict=True)):
-            turn = q + turning(v, a, limits.jerk[j])
-            low, high = limits.lower[j] - TOLERANCE, limits.upper[j] + TOLERANCE
-            if not (low <= min(q, turn, end) and max(q, turn, end) <= high):
-                failing.append(j)
-        if self._envelopes:
-            failing += self._outside_envelopes(trajectory, state[0], ends)
-        return (None if failing else trajectory), failing
-
-    def _outside_envelopes(
-        self, trajectory: Trajectory, starts: list[float], ends: list[float]
-    ) -> list[int]:
-        """Joints that leave their velocity envelope on a stop."""
-        near = [
-            (j, e)
-            for j, e in self._envelopes
-            if min(e.up(max(starts[j], ends[j])), e.down(min(starts[j], ends[j]))) * self._fraction
-            < self._limits.velocity[j] + self._gain(j)
-        ]
-        if not near:
-            return []
-        # Sampled each tick, with the margin that a curve of bounded jerk can gain between.
-        period = self._limits.period
-        ticks = math.ceil(trajectory.duration / period) + 1
-        samples = [trajectory.at_time(tick * period) for tick in range(ticks)]
-        return [
-            j
-            for j, envelope in near
-            if not all(
-                inside_envelope(q[j], v[j], envelope, self._fraction, self._gain(j))
-                for q, v, _ in samples
-            )
-        ]
-
-    def _gain(self, joint: int) -> float:
-        return 1e-6 + self._limits.jerk[joint] * self._limits.period**2
-
-    def room(self, state: State) -> tuple[list[float], list[float]]:
-        """Largest speeds [rad/s] down and up that are of use from a state on [joints].
-
-        The envelope where the joint will be once its acceleration has turned: to aim for more
-        would only end in a stop.
-        """
-        down, up = list(self._limits.velocity), list(self._limits.velocity)
-        for j, envelope in self._envelopes:
-            turn = 2 * self._limits.acceleration[j] / self._limits.jerk[j]
-            ahead = state[0][j] + turn * state[1][j]
-            gain, top = 2 * self._gain(j), self._limits.velocity[j]
-            down[j] = max(min(top, self._fraction * envelope.down(ahead) - gain), SPEED_MIN * top)
-            up[j] = max(min(top, self._fraction * envelope.up(ahead) - gain), SPEED_MIN * top)
-        return down, up
-
-
-def inside_envelope(
-    position: float, velocity: float, envelope: VelocityEnvelope, fraction: float, gain: float
-) -> bool:
-    """Whether a joint's velocity [rad/s] plus `gain` is inside a fraction of its envelope.
-
-    A joint at rest always is: the envelope says how fast it may go, not where it may stand. (To
-    let a joint creep on at less than `gain` was tried; the adversary crept out with it.)
-    """
-    if abs(velocity) <= 1e-9:
-        return True
-    room = envelope.up(position) if velocity > 0 else envelope.down(position)
-    return abs(velocity) + gain <= fraction * room
-
-
-def inside(velocity: float, acceleration: float, top: float, steepest: float, jerk: float) -> bool:
-    """Whether a joint's velocity and acceleration are inside, and stay so while it stops.
-
-    A stop's largest velocity is the one at which its acceleration has gone back to zero.
-    """
-    fastest = top * (1 + TOLERANCE)
-    return (
-        abs(acceleration) <= steepest * (1 + TOLERANCE)
-        and abs(velocity) <= fastest
-        and abs(velocity + acceleration * abs(acceleration) / (2 * jerk)) <= fastest
-    )
-
-
-def turning(velocity: float, acceleration: float, jerk: float) -> float:
-    """How far [rad] a joint still goes before its stop turns it round; 0 where it doesn't.
-
-    It turns where it decelerates so hard that its velocity passes zero before a jerk-limited
-    stop can take the deceleration back. (Ruckig's own position extrema are of no use here: with a
-    velocity target they include position 0.)
-    """
-    if velocity * acceleration >= 0:
-        return 0.0
-    speed, braking = abs(velocity), abs(acceleration)
-    room = braking * braking - 2 * jerk * speed
-    if room <= 0:
-        return 0.0
-    time = (braking - math.sqrt(room)) / jerk
-    distance = time * (speed - time * (braking / 2 - time * jerk / 6))
-    return math.copysign(distance, velocity)
-
-
 class MotionGenerator:
     """The commanded state and its next sample. Plain lists of floats throughout (speed)."""
 
@@ -229,12 +60,12 @@ class MotionGenerator:
         self.limits = limits
         self._joints = len(limits.velocity)
         self._stop = Stop(limits, envelopes, envelope_fraction)
-        self._error_solver, self._error_request = _solver(limits)
+        self._error_solver, self._error_request = ruckig_solver(limits)
         zero = [0.0] * self._joints
         self._error_request.target_position = zero
         self._error_request.target_velocity = zero
         self._error_request.target_acceleration = zero
-        self._aim_solver, self._aim_request = _solver(limits)
+        self._aim_solver, self._aim_request = ruckig_solver(limits)
         self._trajectory = Trajectory(self._joints)
         self.state: State = (zero, zero, zero)
         self._certificate = Trajectory(self._joints)
@@ -325,7 +156,7 @@ class MotionGenerator:
         request.min_velocity = [-max(x + y, SPEED_MIN * x) for x, y in zip(down, v0, strict=True)]
         request.max_acceleration = _reserve(limits.acceleration, peaks[0])
         request.max_jerk = _reserve(limits.jerk, peaks[1])
-        if not _solve(self._error_solver, request, self._trajectory):
+        if not solve(self._error_solver, request, self._trajectory):
             return following
         eq, ev, ea = self._trajectory.at_time(limits.period)
         return (
@@ -348,7 +179,7 @@ class MotionGenerator:
         request.target_velocity, request.target_acceleration = self._reachable(target, room)
         request.synchronization = Synchronization.Time if duration else Synchronization.No
         request.minimum_duration = duration or None
-        if not _solve(self._aim_solver, request, self._trajectory):
+        if not solve(self._aim_solver, request, self._trajectory):
             return self.state
         q, v, a = self._trajectory.at_time(limits.period)
         return q, v, a

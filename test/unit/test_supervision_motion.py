@@ -19,13 +19,14 @@ from salus_ros.supervision.interpolation import (
     quintic,
 )
 from salus_ros.supervision.limits import ArmLimits, load_limits
-from salus_ros.supervision.motion import AIM_AHEAD, MotionGenerator, Step, Stop, turning
+from salus_ros.supervision.motion import AIM_AHEAD, MotionGenerator, Step
 from salus_ros.supervision.reference import (
     Curve,
     CurveLimits,
     control_points,
     feasible_points,
 )
+from salus_ros.supervision.stop import Stop, turning
 from salus_ros.supervision.verification import verify
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -1,0 +1,45 @@
+"""What the gate hands out: a tick's result, and snapshots of its state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from salus_ros.interfaces import JointCommand
+from salus_ros.supervision.modes import Mode
+from salus_ros.supervision.motion import Step
+
+
+@dataclass(frozen=True, slots=True)
+class TickResult:
+    """One tick: the command, the mode and its causes' names, how the sample came about.
+
+    late: this tick missed its deadline. lag: how far the command is behind its plan [ns].
+    """
+
+    command: JointCommand
+    mode: Mode
+    reasons: tuple[str, ...]
+    step: Step
+    late: bool
+    lag: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """Snapshot, field by field as in msg/SupervisorState.msg (`realtime` is the node's)."""
+
+    mode: Mode
+    reasons: tuple[str, ...]
+    text: str
+    at_rest: bool
+    source_id: str
+    chunk_number: int
+    plan_step: int
+    observation_age: float
+    plan_deviation: float
+    tracking_error: float
+    commands_sent: int
+    missed_deadlines: int
+    chunks_accepted: int
+    chunks_rejected: int
+    interventions: int
