@@ -9,7 +9,6 @@ always still be stopped inside them. It is not a certified safety function.
 from __future__ import annotations
 
 from collections import deque
-from math import nan
 
 import numpy as np
 
@@ -28,15 +27,11 @@ from salus_ros.supervision.freshness import ChunkOrder, ClockWatch
 from salus_ros.supervision.gate_state import GateState, TickResult
 from salus_ros.supervision.gripper import GripperCommand
 from salus_ros.supervision.interpolation import generator_limits
-from salus_ros.supervision.interventions import (
-    Intervention,
-    InterventionQueue,
-    Kind,
-    LastingCondition,
-)
+from salus_ros.supervision.interventions import Intervention, InterventionQueue, Kind
+from salus_ros.supervision.limited import LimitedConditions, record_mode
 from salus_ros.supervision.limits import RobotLimits
 from salus_ros.supervision.measurement import Measurement
-from salus_ros.supervision.modes import CAUSES, MODE_TEXTS, Cause, Mode, ModeMachine
+from salus_ros.supervision.modes import MODE_TEXTS, Cause, Mode, ModeMachine
 from salus_ros.supervision.motion import AIM_AHEAD, MotionGenerator, Step
 from salus_ros.supervision.plan import make_plan, scaled
 from salus_ros.supervision.plan_keeper import PlanKeeper
@@ -100,12 +95,7 @@ class SafetyGate:
         self._sampled = 0
         self._step = Step.STOP
         self._deviation = -1.0
-        clear_ticks = round(config.limited_clear_time * config.rate)
-        self._conditions = {
-            "plan_deviation": LastingCondition(config.deviation_bound, clear_ticks),
-            "plan_exceeds_limits": LastingCondition(1.0, 0),
-            "gripper_rate": LastingCondition(config.gripper_lag, 0),
-        }
+        self._limited = LimitedConditions(config, self._queue)
         self._sent = self._missed = self._accepted = self._rejected = 0
         self._recorded_before = self._queue.recorded
 
@@ -378,7 +368,7 @@ class SafetyGate:
         if mode >= Mode.STOP:
             self._rebase = None
         if mode != before and max(mode, before) >= Mode.HOLD:
-            self._record_mode(before, mode, now)
+            record_mode(self._queue, before, mode, self._machine.causes, self._plans.id, now)
 
     def _causes(self, now: Instant) -> list[Cause]:
         bound = self.config.tracking_error if self._rebase is None else self._rebase_bound
@@ -397,11 +387,7 @@ class SafetyGate:
             causes.append(Cause("shutdown"))
         if self._rebase is not None:
             causes.append(Cause("rebasing"))
-        causes.extend(
-            Cause(name, value=condition.worst, bound=condition.bound)
-            for name, condition in self._conditions.items()
-            if condition.active
-        )
+        causes.extend(self._limited.causes())
         return causes
 
     def _heartbeat_causes(self, now: Instant) -> list[Cause]:
@@ -464,8 +450,7 @@ class SafetyGate:
         plan = self._plans.plan
         if plan is None or self._machine.holding:
             self._deviation = -1.0
-            for name, condition in self._conditions.items():
-                self._report(name, condition.end(), now)
+            self._limited.end(self._machine.mode, self._plans.id, now)
             return
         time = self._plans.clock.time
         wanted = plan.raw.position(plan.since_start(time))
@@ -479,8 +464,7 @@ class SafetyGate:
             "plan_exceeds_limits": plan.excess,
             "gripper_rate": lag,
         }
-        for name, condition in self._conditions.items():
-            self._report(name, condition.update(values[name]), now)
+        self._limited.judge(values, self._machine.mode, self._plans.id, now)
 
     def _command(self) -> JointCommand:
         q, v, a = self._generator.state
@@ -520,46 +504,6 @@ class SafetyGate:
             chunks_accepted=self._accepted,
             chunks_rejected=self._rejected,
             interventions=self._queue.recorded - self._recorded_before,
-        )
-
-    def _record_mode(self, before: Mode, after: Mode, now: Instant) -> None:
-        causes = self._machine.causes
-        cause = causes[0] if causes else None
-        plan = self._plans.plan
-        self._queue.record(
-            now,
-            before,
-            after,
-            Kind.EVENT,
-            "resumed" if cause is None or after < Mode.HOLD else cause.name,
-            f"{after.name}: {MODE_TEXTS[after] if cause is None else cause.text}",
-            source_id="" if plan is None else plan.source_id,
-            chunk_number=0 if plan is None else plan.number,
-            value=nan if cause is None else cause.value,
-            bound=nan if cause is None else cause.bound,
-        )
-
-    def _report(self, name: str, kind: Kind | None, now: Instant) -> None:
-        """The begin or end of a lasting condition."""
-        if kind is None:
-            return
-        condition, plan, mode = self._conditions[name], self._plans.plan, self._machine.mode
-        begins = kind is Kind.BEGIN
-        others = any(other.active for other in self._conditions.values())
-        calm = Mode.LIMITED if others else Mode.NOMINAL
-        self._queue.record(
-            now,
-            mode,
-            max(mode, Mode.LIMITED) if begins else (mode if mode >= Mode.HOLD else calm),
-            kind,
-            name,
-            CAUSES[name].text,
-            source_id="" if plan is None else plan.source_id,
-            chunk_number=0 if plan is None else plan.number,
-            value=condition.worst if begins else nan,
-            bound=condition.bound,
-            count=0 if begins else condition.count,
-            worst_value=nan if begins else condition.worst,
         )
 
 

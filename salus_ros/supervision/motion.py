@@ -13,10 +13,11 @@ acceleration and velocity are inside the generator's limits (`interpolation`), s
 through the samples keeps the operating limits. A joint whose candidate is not takes Ruckig's
 trajectory to the reference within the absolute limits instead, which keeps them by construction.
 
-**Can still stop.** With each state goes its certified stop: Ruckig's whole trajectory to rest,
-inside the position limits and the velocity envelope. A candidate without one is not sent; the
-generator goes on along the stop of the state before, whose remainder is certified, too. So from
-the first tick to the last there is a next sample.
+**Can still stop.** With each state goes its certified stop (`stop`): Ruckig's whole trajectory to
+rest, inside the position limits and the velocity envelope. A candidate without one is not sent:
+first the plan's position is approached at rest; then the joints that can't do that either go along
+their own stops; then all do. The remainder of a certified stop is certified, too, so from the
+first tick to the last there is a next sample.
 """
 
 from __future__ import annotations
