@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from salus_ros.cli.demo_statistics import ControlStatistics
 from salus_ros.cli.demo_view import LiveView, outcome_table, summary_table
 from salus_ros.cli.errors import INTERRUPTED, USAGE, UserError
 from salus_ros.cli.graph import (
+    chosen_domain,
     graph_processes,
     parameter_file,
     require_ros,
@@ -33,11 +33,13 @@ from salus_ros.cli.processes import (
     quiet_environment,
     temporary_log_folder,
 )
+from salus_ros.cli.shared_memory import remove_orphans
 
 if TYPE_CHECKING:
     from salus_ros.nodes.graph_client import GraphClient
 
 START_TIMEOUT = 60.0  # s
+DISCOVERY = 3.0  # s until the nodes of a domain know each other, on a busy machine
 GRACE = 10.0  # s beyond the time limit until an episode that doesn't end counts as lost
 
 
@@ -145,9 +147,13 @@ def _run(
     from salus_ros.nodes.graph_client import GraphClient, GraphError
 
     with ExitStack() as stack:
+        # Last of all, for what a node that had to be killed left, and this process held, too.
+        stack.callback(remove_orphans)
         log_folder = Path(stack.enter_context(temporary_log_folder()))
         quiet_environment(log_folder)
-        domain = use_free_domain()
+        domain = chosen_domain()
+        if domain is None:
+            use_free_domain()
         client = stack.enter_context(
             GraphClient(
                 statistics.on_command,
@@ -157,7 +163,8 @@ def _run(
                 ),
             )
         )
-        _refuse_second_graph(client, domain)
+        if domain is not None:
+            _refuse_second_graph(client, domain)
         group = stack.enter_context(ProcessGroup(_processes(options, headless), log_folder))
         if record is not None:
             stack.enter_context(client.recording(record))
@@ -180,13 +187,15 @@ def _processes(options: DemoOptions, headless: bool) -> list[Any]:
 
 def _refuse_second_graph(client: GraphClient, domain: int) -> None:
     """Raise UserError where this domain already has a supervisor or a rig."""
-    time.sleep(0.0 if "ROS_DOMAIN_ID" not in os.environ else 0.3)
-    taken = {SUPERVISOR, RIG} & set(client.node_names())
-    if taken:
-        raise UserError(
-            f"ROS domain {domain} already has a {sorted(taken)[0]}: end it, or choose another "
-            "ROS_DOMAIN_ID"
-        )
+    deadline = time.monotonic() + DISCOVERY
+    while time.monotonic() < deadline:
+        taken = {SUPERVISOR, RIG} & set(client.node_names())
+        if taken:
+            raise UserError(
+                f"ROS domain {domain} already has a {sorted(taken)[0]}: end it, or choose another "
+                "ROS_DOMAIN_ID"
+            )
+        time.sleep(0.05)
 
 
 def _bring_up(client: GraphClient, group: ProcessGroup) -> None:
@@ -241,8 +250,8 @@ def _fail_if_ended(group: ProcessGroup) -> None:
 
 
 def _explained(message: str, group: ProcessGroup, name: str = "") -> str:
-    """The message with the last error that a node logged."""
-    names = [name] if name else list(group.processes)
+    """The message with the last error that a node logged; the manager only repeats others'."""
+    names = [name] if name else [n for n in group.processes if n != MANAGER]
     lines = [line for n in names if (line := group.last_error(n))]
     return f"{message}: {lines[-1]}" if lines else message
 

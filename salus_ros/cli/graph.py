@@ -65,22 +65,23 @@ def graph_processes(
     return [NodeProcess(name, config, parameters.get(name, {})) for name in names]
 
 
+def chosen_domain() -> int | None:
+    """The ROS domain that the user has chosen, None where there is none. Raises UserError."""
+    text = os.environ.get("ROS_DOMAIN_ID")
+    if text is None:
+        return None
+    if not text.isdigit() or not 0 <= int(text) <= 232:
+        raise UserError(f"ROS_DOMAIN_ID is {text!r}: give a number from 0 to 232", USAGE)
+    return int(text)
+
+
 def use_free_domain() -> int:
-    """Take a ROS domain that nobody on this machine uses, unless the user has chosen one."""
-    chosen = os.environ.get("ROS_DOMAIN_ID")
-    if chosen is not None:
-        return _checked_domain(chosen)
+    """Take a ROS domain that nobody on this machine uses. Raises UserError."""
     for domain in DEMO_DOMAINS:
         if _is_free(domain):
             os.environ["ROS_DOMAIN_ID"] = str(domain)
             return domain
     raise UserError("all ROS domains from 20 to 99 are in use: end what runs there")
-
-
-def _checked_domain(text: str) -> int:
-    if not text.isdigit() or not 0 <= int(text) <= 232:
-        raise UserError(f"ROS_DOMAIN_ID is {text!r}: give a number from 0 to 232", USAGE)
-    return int(text)
 
 
 def _is_free(domain: int) -> bool:

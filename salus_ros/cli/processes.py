@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from salus_ros.cli.shared_memory import remove_orphans
 from salus_ros.die_with_parent import DIE_WITH_PARENT
 
 RIG = "sim_rig"
@@ -114,6 +115,8 @@ class ProcessGroup:
                 _wait(process)
         for process in self.processes.values():
             _wait(process)
+        if any(code < 0 for code in self.ended().values()):
+            remove_orphans()
 
 
 def _ending_rank(name: str) -> int:
@@ -140,7 +143,7 @@ def quiet_environment(log_folder: Path | None) -> None:
     """
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    os.environ[DIE_WITH_PARENT] = "1"
+    os.environ[DIE_WITH_PARENT] = str(os.getpid())
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if log_folder is not None:
         os.environ.setdefault("ROS_LOG_DIR", str(log_folder))

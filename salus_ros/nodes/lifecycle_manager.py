@@ -28,6 +28,9 @@ BRING_UP_ORDER = [SUPERVISOR, "failure_predictor", "signal_publisher", POLICY]
 # Without these two the arm has nobody to follow or nobody to guard it.
 VITAL = {SUPERVISOR, POLICY}
 
+ACTIVATION_PATIENCE = 5.0  # s
+ACTIVATION_RETRY = 0.5  # s
+
 PARAMETERS = (
     Parameter(
         "managed_nodes",
@@ -110,11 +113,23 @@ class LifecycleManager(PlainNode):
             for node in self._order:
                 self._reach(node, Transition.TRANSITION_CONFIGURE)
             for node in self._order:
-                self._reach(node, Transition.TRANSITION_ACTIVATE)
-                self._running.add(node)
+                self._activate(node)
         except TransitionError:
             self.take_down(self._order)
             raise
+
+    def _activate(self, node: str) -> None:
+        """Try for a while: the first measurements may not have reached the node yet."""
+        deadline = time.monotonic() + ACTIVATION_PATIENCE
+        while True:
+            try:
+                self._reach(node, Transition.TRANSITION_ACTIVATE)
+                break
+            except TransitionError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(ACTIVATION_RETRY)
+        self._running.add(node)
 
     def take_down(self, nodes: Iterable[str]) -> None:
         """Deactivate in reverse order, so that the supervisor comes last; goes on after errors."""
@@ -220,8 +235,7 @@ class LifecycleManager(PlainNode):
             return
         try:
             self._reach(node, Transition.TRANSITION_CONFIGURE)
-            self._reach(node, Transition.TRANSITION_ACTIVATE)
-            self._running.add(node)
+            self._activate(node)
         except TransitionError as error:
             self.get_logger().error(str(error))
 

@@ -16,6 +16,7 @@ from salus_ros.die_with_parent import die_with_parent_if_asked
 from salus_ros.nodes.base_node import NodeBasics
 
 EXIT_USAGE = 2
+LONGEST_CALLBACK = 2.0  # s that a callback under way is waited for at the end
 WAKE_PERIOD = 0.05  # s; how soon a signal is noticed while nothing else happens
 
 
@@ -41,9 +42,8 @@ def spin_until_stopped(node: NodeBasics, executor: Executor, stop: StopRequest) 
             except Exception as error:  # the node must outlive any one message
                 node.report(f"spin/{type(error).__name__}", repr(error))
     finally:
+        executor.shutdown(timeout_sec=LONGEST_CALLBACK)
         node.close()
-        executor.remove_node(node)
-        executor.shutdown()
 
 
 def run(

@@ -25,6 +25,7 @@ from salus_ros.policy.merging import MERGING_MODES
 from salus_ros.policy.observing import FreshnessBounds, ObservationBuffer
 from salus_ros.policy.registry import BACKEND_NAMES, make_backend
 
+INPUT_GRACE = 0.5  # s without a whole observation until that is reported
 POLL = 0.02  # s; longest sleep of the inference thread, so that it sees a new clock or a stop
 LONGEST_INFERENCE = 30.0  # s; how long deactivation waits for an inference under way
 
@@ -115,6 +116,7 @@ class VlaPolicy(ManagedNode):
         source_id = self._loop.activate()
         self.get_logger().info(f"policy '{self.parameter('policy')}', source id {source_id}")
         self._stop.clear()
+        self._last_input = time.monotonic()
         self._thread = threading.Thread(target=self._infer_until_stopped, name="inference")
         self._thread.start()
 
@@ -176,9 +178,12 @@ class VlaPolicy(ManagedNode):
     def _infer(self) -> None:
         observation = self._buffer.observation(self._instant())
         if isinstance(observation, str):
-            self.report("input", f"no plan: {observation}")
+            # Right after activation nothing has arrived yet, which is no error.
+            if time.monotonic() - self._last_input > INPUT_GRACE:
+                self.report("input", f"no plan: {observation}")
             self._stop.wait(POLL)
             return
+        self._last_input = time.monotonic()
         self.recovered("input")
         outcome = self._loop.run(observation)
         if outcome.plan is None and not outcome.error:
