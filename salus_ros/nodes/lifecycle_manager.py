@@ -86,6 +86,7 @@ class LifecycleManager(PlainNode):
         self._seen: dict[str, float] = {}
         self._lost: set[str] = set()
         self._running: set[str] = set()
+        self._closing = False
         # One job (bring up, take down, react to a loss) at a time: what waits shares a group.
         waiting, answers = MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
         self._change = {
@@ -126,7 +127,7 @@ class LifecycleManager(PlainNode):
                 self._reach(node, Transition.TRANSITION_ACTIVATE)
                 break
             except TransitionError:
-                if time.monotonic() > deadline:
+                if self._closing or time.monotonic() > deadline:
                     raise
             time.sleep(ACTIVATION_RETRY)
         self._running.add(node)
@@ -174,7 +175,7 @@ class LifecycleManager(PlainNode):
         deadline = time.monotonic() + timeout
         while not answered.wait(0.05):
             silent = not may_be_silent and self._is_silent(node)
-            if silent or time.monotonic() > deadline:
+            if silent or self._closing or time.monotonic() > deadline:
                 client.remove_pending_request(future)
                 raise TransitionError(f"{node} gave no answer: it is busy, stuck or gone")
         return future.result()
@@ -202,6 +203,10 @@ class LifecycleManager(PlainNode):
         except TransitionError as error:
             self.get_logger().error(str(error))
             return False, str(error)
+
+    def close(self) -> None:
+        """Let a job that waits for an answer give up."""
+        self._closing = True
 
     # Watching.
 
@@ -255,9 +260,18 @@ class LifecycleManager(PlainNode):
         return DiagnosticStatus(level=level, name=node, message=message, hardware_id="salus")
 
 
+class PatientExecutor(MultiThreadedExecutor):
+    """rclpy's own destroys its guard conditions while its threads still use them."""
+
+    def shutdown(self, timeout_sec: float | None = None) -> bool:
+        """Wait for the threads, then shut down."""
+        self._executor.shutdown(wait=True)
+        return bool(super().shutdown(timeout_sec))
+
+
 def main() -> None:
     """Entry point."""
-    sys.exit(run(LifecycleManager, make_executor=lambda: MultiThreadedExecutor(num_threads=3)))
+    sys.exit(run(LifecycleManager, make_executor=lambda: PatientExecutor(num_threads=3)))
 
 
 if __name__ == "__main__":

@@ -98,10 +98,10 @@ class ManagedNode(NodeBasics, LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Lifecycle callback."""
         self._scope = self._activated
-        self._reported.clear()
         result = self._attempt("activate", self.activate)
         if result == TransitionCallbackReturn.SUCCESS:
             self.active = True
+            self._reported.clear()
             return super().on_activate(state)
         self._undo("deactivate", self.deactivate, self._activated)
         if result == TransitionCallbackReturn.ERROR:
@@ -143,7 +143,8 @@ class ManagedNode(NodeBasics, LifecycleNode):
         try:
             hook()
         except (ValueError, FileNotFoundError) as error:
-            self.get_logger().error(f"can't {what}: {error}")
+            # Once, however often it is tried again.
+            self.report(f"{what}/{error}", f"can't {what}: {error}")
             return TransitionCallbackReturn.FAILURE
         except Exception:
             # rclpy would swallow it.

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Any
 
 import rclpy
 from rclpy.executors import Executor, SingleThreadedExecutor
@@ -16,7 +17,6 @@ from salus_ros.die_with_parent import die_with_parent_if_asked
 from salus_ros.nodes.base_node import NodeBasics
 
 EXIT_USAGE = 2
-LONGEST_CALLBACK = 2.0  # s that a callback under way is waited for at the end
 WAKE_PERIOD = 0.05  # s; how soon a signal is noticed while nothing else happens
 
 
@@ -25,8 +25,15 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
+        self._handle_with(self._on_signal)
+
+    def ignore_from_now(self) -> None:
+        """The process is ending anyway: a second Ctrl-C must not make that look like a crash."""
+        self._handle_with(signal.SIG_IGN)
+
+    def _handle_with(self, handler: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
+            signal.signal(number, handler)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.requested = True
@@ -42,8 +49,8 @@ def spin_until_stopped(node: NodeBasics, executor: Executor, stop: StopRequest) 
             except Exception as error:  # the node must outlive any one message
                 node.report(f"spin/{type(error).__name__}", repr(error))
     finally:
-        executor.shutdown(timeout_sec=LONGEST_CALLBACK)
         node.close()
+        executor.shutdown()
 
 
 def run(
@@ -70,5 +77,6 @@ def run(
         spin_until_stopped(node, make_executor(), stop)
         node.destroy_node()
     finally:
+        stop.ignore_from_now()
         rclpy.try_shutdown()
     return node.exit_code or 0

@@ -6,6 +6,7 @@ import sys
 import threading
 from dataclasses import dataclass, replace
 
+import numpy as np
 from rclpy.clock import Clock as RosClock
 from rclpy.clock import ClockType
 from rosgraph_msgs.msg import Clock
@@ -23,10 +24,11 @@ from salus_ros.nodes.parameters import Parameter
 from salus_ros.nodes.robot_parameters import ROBOT_PARAMETERS
 from salus_ros.nodes.run import run
 from salus_ros.sim.controller import ControllerMode
-from salus_ros.sim.disturbances import KINDS
+from salus_ros.sim.disturbances import KINDS, Disturbance, draw_disturbance
 from salus_ros.sim.episode import Phase
 from salus_ros.sim.rendering import CameraRenderer, Snapshot
 from salus_ros.sim.rig import Rig, RigConfig
+from salus_ros.sim.window import RigWindow
 from salus_ros.sim.world import BLOCK_SIZE, CAMERAS, TIME_STEP
 
 BLOCKS_PERIOD = 30_000_000  # ns between two messages of the blocks' true poses
@@ -43,6 +45,22 @@ PARAMETERS = (
         "",
         "Disturbance of the next reset; empty: none.",
         choices=("", *KINDS),
+        tunable=True,
+    ),
+    Parameter(
+        "disturbance_onset",
+        -1.0,
+        "When it begins in the episode [s]; -1: drawn from the seed.",
+        -1.0,
+        3600.0,
+        tunable=True,
+    ),
+    Parameter(
+        "disturbance_magnitude",
+        -1.0,
+        "How strong it is, in its own unit; -1: drawn from the seed.",
+        -1.0,
+        1e6,
         tunable=True,
     ),
     Parameter("reset_at_start", True, "Begin an episode at once."),
@@ -77,6 +95,7 @@ class SimRig(PlainNode):
         # ROS time of the rig's time 0; moves on where the rig loses time.
         self._system_clock = RosClock(clock_type=ClockType.SYSTEM_TIME)
         self._epoch = self._wall_time()
+        self._window = RigWindow(self._rig) if self.parameter("window") else None
         self._make_publishers()
         self._make_inputs()
         if self.parameter("reset_at_start"):
@@ -129,6 +148,8 @@ class SimRig(PlainNode):
         if self._rig.time >= self._next_blocks:
             self._next_blocks = self._rig.time + BLOCKS_PERIOD
             self._publish_blocks()
+            if self._window is not None and self._window.open:
+                self._window.show()
         if self._rig.time >= self._next_shot:
             self._next_shot = self._rig.time + round(1e9 / self.parameter("camera_rate"))
             self._take_shot()
@@ -219,7 +240,7 @@ class SimRig(PlainNode):
         status = self._rig.reset(
             self.parameter("instruction"),
             self.parameter("seed"),
-            self.parameter("disturbance") or None,
+            self._disturbance(),
         )
         self._instruction.publish(String(data=self._rig.policy_instruction))
         # The arm has been put home: nobody should go on with where it was.
@@ -229,20 +250,40 @@ class SimRig(PlainNode):
             f"episode {status.number}: {status.instruction}, seed {status.seed}{what}"
         )
 
+    def _disturbance(self) -> Disturbance | None:
+        """The configured disturbance; what isn't given of it is drawn from the seed."""
+        name = self.parameter("disturbance")
+        if not name:
+            return None
+        drawn = draw_disturbance(name, np.random.default_rng([self.parameter("seed"), 1]))
+        onset, magnitude = (self.parameter(f"disturbance_{n}") for n in ("onset", "magnitude"))
+        return replace(
+            drawn,
+            onset=drawn.onset if onset < 0 else nanoseconds(onset),
+            magnitude=drawn.magnitude if magnitude < 0 else magnitude,
+        )
+
     def _on_disturb(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Begin the configured disturbance now (true), or end the one in force (false)."""
-        name = self.parameter("disturbance") if request.data else None
-        if request.data and not name:
+        disturbance = self._disturbance() if request.data else None
+        if request.data and disturbance is None:
             response.message = "set the parameter 'disturbance' first"
             return response
-        self._rig.disturb(name)
+        try:
+            self._rig.disturb(disturbance)
+        except ValueError as error:
+            response.message = str(error)
+            return response
         response.success = True
         return response
 
     def close(self) -> None:
-        """End the camera thread."""
+        """End the camera thread, close the window."""
         self._closing = True
         self._camera_thread.join(5.0)
+        if self._window is not None:
+            self._window.close()
+        self._rig.close()
 
 
 def main() -> None:

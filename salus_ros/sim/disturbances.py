@@ -66,6 +66,11 @@ def kind_of(name: str) -> Kind:
     return KINDS[name]
 
 
+def from_the_start(name: str) -> bool:
+    """Whether this disturbance is part of the start state, and can't begin later."""
+    return name in ("block_moved", "wrong_instruction", "distractor")
+
+
 def draw_disturbance(name: str, rng: np.random.Generator) -> Disturbance:
     """Draw onset, magnitude and direction within the kind's ranges. Raises ValueError."""
     kind = kind_of(name)

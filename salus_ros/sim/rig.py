@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from salus_ros.interfaces import BlockPose, FloatArray, JointCommand, JointState, Observation
 from salus_ros.sim.controller import ControllerConfig, ControllerStatus, JointController
-from salus_ros.sim.disturbances import Disturbance, draw_disturbance
+from salus_ros.sim.disturbances import Disturbance, draw_disturbance, from_the_start
 from salus_ros.sim.engine import mujoco
 from salus_ros.sim.episode import Episode, EpisodeStatus, FailureEvent, Moment, Phase
 from salus_ros.sim.faults import Faults, wrong_task
@@ -114,6 +114,26 @@ class Rig:
         self._place_blocks(blocks, seed)
         self._start_episode(task, seed, disturbance)
         return self.episode
+
+    def disturb(self, disturbance: Disturbance | None) -> None:
+        """Begin a disturbance now, whatever its onset says; None: end the one in force.
+
+        Raises ValueError without a running episode, or for one that is part of the start state.
+        """
+        if self._episode is None or not self._episode.running or self._task is None:
+            raise ValueError("no episode is running: reset the rig first")
+        if disturbance is not None and from_the_start(disturbance.name):
+            raise ValueError(
+                f"{disturbance.name} is part of the start state: reset the rig with it"
+            )
+        self._faults.clear()
+        self._data.qfrc_applied[:] = 0.0
+        if disturbance is not None:
+            disturbance = replace(disturbance, onset=self._time - self._episode_start)
+            self._episode.status = replace(self._episode.status, disturbance=disturbance.name)
+            self._status = self._episode.status
+        self._faults = Faults(self.scene, disturbance, self._task.color)
+        self._remember()
 
     def _start_episode(self, task: Task, seed: int, disturbance: Disturbance | None) -> None:
         told = task
