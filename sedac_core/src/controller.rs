@@ -96,10 +96,10 @@ impl Controller {
         let checkpoints = snapshot.settings.checkpoints();
         let batch = out.len();
         if risk.len() != checkpoints * batch {
-            return Err(shape("risk", (checkpoints, batch), risk.len()));
+            return Err(shape("risk", &[checkpoints, batch], risk.len()));
         }
         if !uncertainty.is_empty() && uncertainty.len() != checkpoints {
-            return Err(shape("uncertainty", checkpoints, uncertainty.len()));
+            return Err(shape("uncertainty", &[checkpoints], uncertainty.len()));
         }
         for value in uncertainty {
             check_uncertainty(snapshot.settings.adaptive_decay, *value)?;
@@ -163,7 +163,7 @@ impl Controller {
         let count = current.settings.checkpoints();
         let tokens = risk.len() / count;
         if risk.len() != tokens * count {
-            return Err(shape("risk", (count, tokens), risk.len()));
+            return Err(shape("risk", &[count, tokens], risk.len()));
         }
         let rows = (0..count).map(|i| usable(&risk[i * tokens..][..tokens], i, current.settings.strict));
         let rows = rows.collect::<Result<Vec<_>>>()?;
@@ -303,6 +303,14 @@ fn empty_windows(settings: &Settings) -> Vec<Vec<Window>> {
     vec![vec![Window::default(); settings.checkpoints()]; settings.routes.len()]
 }
 
-pub(crate) fn shape(what: &'static str, expected: impl std::fmt::Debug, got: usize) -> Error {
-    Error::Shape { what, expected: format!("{expected:?}"), got: format!("({got},)") }
+/// The error of a flat input of `got` values where `expected` is needed.
+pub(crate) fn shape(what: &'static str, expected: &[usize], got: usize) -> Error {
+    Error::Shape { what, expected: shape_text(expected), got: shape_text(&[got]) }
+}
+
+/// A shape as numpy writes it.
+pub(crate) fn shape_text(sizes: &[usize]) -> String {
+    let texts: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+    let comma = if sizes.len() == 1 { "," } else { "" };
+    format!("({}{comma})", texts.join(", "))
 }

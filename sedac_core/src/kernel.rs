@@ -92,9 +92,9 @@ impl ExitSlices<'_> {
 #[must_use]
 pub fn confidence(checkpoint: &Checkpoint, risk: f32) -> f32 {
     let raw = (checkpoint.threshold - risk) / checkpoint.threshold;
-    // Not f32::clamp: these forms are single instructions and turn NaN into 0.
-    let floored = if raw > 0.0 && risk >= 0.0 { raw } else { 0.0 };
-    if floored < 1.0 { floored } else { 1.0 }
+    // Not f32::clamp: this form also turns NaN into 0. No upper bound is needed: where the risk is
+    // not negative, tau - r is at most tau, and rounding keeps that order.
+    if raw > 0.0 && risk >= 0.0 { raw } else { 0.0 }
 }
 
 /// `C = gamma * C + w * conf`.

@@ -59,10 +59,10 @@ impl Run {
         let index = self.check_step(checkpoint)?;
         let batch = self.batch();
         if risk.len() != batch {
-            return Err(shape("risk", [batch], risk.len()));
+            return Err(shape("risk", &[batch], risk.len()));
         }
         if out.len() != batch {
-            return Err(shape("out", [batch], out.len()));
+            return Err(shape("out", &[batch], out.len()));
         }
         check_uncertainty(self.snapshot.settings.adaptive_decay, uncertainty)?;
         self.ignored += check_risk(risk, batch, index, self.snapshot.settings.strict)?;
@@ -89,7 +89,7 @@ impl Run {
             return Err(Error::Finished);
         }
         if out.len() != self.batch() {
-            return Err(shape("out", [self.batch()], out.len()));
+            return Err(shape("out", &[self.batch()], out.len()));
         }
         out.exit_layer.copy_from_slice(&self.exit);
         out.accumulated_confidence.copy_from_slice(&self.confidence);
@@ -103,7 +103,7 @@ impl Run {
     /// Begins again with the same batch and routes, and with the thresholds as they are now.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] or [`Error::RouteIndex`] if the controller has meanwhile loaded a file
+    /// [`Error::RouteIndex`] if the controller has meanwhile loaded a file
     /// without the routes of this run.
     pub fn reset(&mut self) -> Result<()> {
         let snapshot = self.controller.snapshot();

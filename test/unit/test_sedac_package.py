@@ -66,7 +66,7 @@ def test_the_package_offers_what_its_implementations_do(both):
 
 def test_the_stub_describes_the_extension(both):
     pytest.importorskip("mypy", reason="mypy is not installed")
-    check = [sys.executable, "-m", "mypy.stubtest", "sedac_core"]
+    check = [sys.executable, "-m", "mypy.stubtest", "sedac_core._core"]
     result = subprocess.run(check, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -56,7 +56,7 @@ def test_a_bad_step_leaves_the_run_as_it_was(sedac):
     for each in (run, twin):
         each.step(0, GOOD[0])
     for checkpoint, risk, error, words in [
-        (1, GOOD[0][:3], ValueError, r"risk has shape \(3,\)"),
+        (1, GOOD[0][:3], ValueError, r"risk has shape \(3,\); it must have shape \(4,\)"),
         (1, GOOD[0].astype(float), ValueError, "float64"),
         (1, with_value(-1.0)[1], ValueError, "risk is -1.* at checkpoint 1, token 2"),
         (1, with_value(np.nan)[1], ValueError, "at checkpoint 1, token 2"),

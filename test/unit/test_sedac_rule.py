@@ -117,13 +117,17 @@ def test_a_run_may_finish_early_and_serves_again_after_a_reset(sedac):
     assert controller.stats["calls"] == 2
 
 
-def test_a_run_keeps_the_thresholds_it_began_with_until_it_is_reset(sedac):
+def test_a_run_keeps_the_thresholds_it_began_with_until_it_is_reset(sedac, tmp_path):
     controller = sedac.CascadeController(calibration_steps=1)
     run, risk = controller.begin(1), risks(0.1)[0]
     controller.update_thresholds(risks(0.05, 0.05, 0.05))
     assert run.step(0, risk)[0] > 0, "0.1 is confident at the threshold 0.8 that it began with"
     run.reset()
     assert run.step(0, risk)[0] == 0, "and is not at the threshold 0.05 that holds now"
+    sedac.CascadeController(soft_exit_enabled=False).save(tmp_path / "hard.json")
+    controller.load(tmp_path / "hard.json")
+    run.reset()
+    assert run.step(0, risk)[0] == 1
 
 
 def test_streaming_into_given_arrays_allocates_nothing_of_the_size_of_a_batch(sedac):

@@ -1,4 +1,4 @@
-# Types of the compiled core; `mypy.stubtest sedac_core` checks them against it.
+# Types of the compiled core; `mypy.stubtest sedac_core._core` checks them against it.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypedDict, final, overload

@@ -7,6 +7,7 @@ use numpy::{
 use pyo3::prelude::*;
 
 use crate::config::Settings;
+use crate::controller::{shape, shape_text};
 use crate::error::{Error, Result};
 use crate::routes::{self, Stretch};
 
@@ -76,7 +77,7 @@ pub fn check_rows(what: &'static str, rows: usize, columns: usize, checkpoints: 
     if rows == checkpoints {
         return Ok(());
     }
-    let (expected, got) = (format!("({checkpoints}, batch)"), format!("({rows}, {columns})"));
+    let (expected, got) = (format!("({checkpoints}, batch)"), shape_text(&[rows, columns]));
     Err(Error::Shape { what, expected, got })
 }
 
@@ -127,8 +128,7 @@ pub fn stretches(
         Err(_) => routes.extract()?,
     };
     if indices.len() != batch {
-        let (expected, got) = (format!("({batch},)"), format!("({},)", indices.len()));
-        return Err(Error::Shape { what: "routes", expected, got }.into());
+        return Err(shape("routes", &[batch], indices.len()).into());
     }
     Ok(routes::stretches(&indices, settings.routes.len())?)
 }
@@ -141,7 +141,7 @@ fn overlap(what: &'static str) -> Error {
 pub fn mismatch<T: numpy::Element>(
     what: &'static str,
     object: &Bound<'_, PyAny>,
-    shape: &str,
+    expected: &str,
     dtype: &'static str,
 ) -> Error {
     let Ok(array) = object.cast::<PyUntypedArray>() else {
@@ -151,7 +151,5 @@ pub fn mismatch<T: numpy::Element>(
     if !array.dtype().is_equiv_to(&numpy::dtype::<T>(object.py())) {
         return Error::Dtype { what, expected: dtype, got: format!("of dtype {}", array.dtype()) };
     }
-    let sizes: Vec<String> = array.shape().iter().map(ToString::to_string).collect();
-    let comma = if sizes.len() == 1 { "," } else { "" };
-    Error::Shape { what, expected: shape.into(), got: format!("({}{comma})", sizes.join(", ")) }
+    Error::Shape { what, expected: expected.into(), got: shape_text(array.shape()) }
 }

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use crate::calibration::solve_targets;
 use crate::config::{Options, Settings};
-use crate::controller::check_risk;
+use crate::controller::{check_risk, shape_text};
 use crate::error::{Error, Result};
 use crate::fit;
 use crate::math;
@@ -142,7 +142,7 @@ pub fn fit_weights(
     let risk = recorded_risk(risk, &settings)?;
     let right = rows::<bool>("exit_right", exit_right, "bool", settings.checkpoints())?;
     if right[0].len() != risk[0].len() {
-        let shape = |n: usize| format!("({}, {n})", settings.checkpoints());
+        let shape = |tokens: usize| shape_text(&[settings.checkpoints(), tokens]);
         let (expected, got) = (shape(risk[0].len()), shape(right[0].len()));
         return Err(Error::Shape { what: "exit_right", expected, got }.into());
     }

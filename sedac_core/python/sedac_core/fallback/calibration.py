@@ -53,7 +53,8 @@ class Window:
 
     def finite(self) -> Floats:
         """Return the finite samples."""
-        return self.samples[np.isfinite(self.samples)]
+        finite: Floats = self.samples[np.isfinite(self.samples)]
+        return finite
 
 
 def complete_tokens(windows: list[Window]) -> Floats:

@@ -115,7 +115,7 @@ def uncertainties(values: Sequence[float] | None, checkpoints: int, adaptive: bo
         return [0.0] * checkpoints
     if len(values) != checkpoints:
         raise ValueError(
-            f"uncertainty has shape ({len(values)},); it must have shape {checkpoints}"
+            f"uncertainty has shape ({len(values)},); it must have shape ({checkpoints},)"
         )
     return [uncertainty(value, adaptive) for value in values]
 

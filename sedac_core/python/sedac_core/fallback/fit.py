@@ -157,13 +157,13 @@ class _Problem:
 
     def solve(self) -> tuple[Wide, float]:
         """Return the coefficients and the loss, by Newton's method with held coordinates."""
-        x = np.zeros(self.rows.shape[1])
+        x: Wide = np.zeros(self.rows.shape[1])
         loss = self.loss(x)
         for _ in range(50):
             gradient, hessian = self.derivatives(x)
             held = (np.arange(len(x)) < self.weights) & (x <= 0) & (gradient > 0)
             free = ~held
-            direction = np.zeros_like(x)
+            direction: Wide = np.zeros_like(x)
             direction[free] = np.linalg.solve(hessian[np.ix_(free, free)], gradient[free])
             x, next_loss = self.line_search(x, loss, direction)
             gained, loss = loss - next_loss, next_loss

@@ -58,8 +58,8 @@ class Tokens:
         values, flags = self._values, self.flags
         np.subtract(checkpoint.threshold, risk, out=values)
         np.divide(values, checkpoint.threshold, out=values)
+        # No upper bound is needed: a risk that is not negative never gives more than 1.
         np.maximum(values, _ZERO, out=values)
-        np.minimum(values, _ONE, out=values)
         if invalid is not None:
             values[invalid] = 0
         np.multiply(values, checkpoint.weight, out=values)

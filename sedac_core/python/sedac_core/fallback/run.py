@@ -68,7 +68,7 @@ class CascadeRun:
         self._check_order(checkpoint, settings.checkpoints)
         risk = checks.array("risk", risk, "(n,)", 1)
         if len(risk) != self.batch:
-            raise ValueError(f"risk has shape {risk.shape}; it must have shape [{self.batch}]")
+            raise ValueError(f"risk has shape {risk.shape}; it must have shape ({self.batch},)")
         ratio = np.empty(self.batch, np.float32) if out is None else out
         checks.output("out", ratio, self.batch)
         checks.apart("out", ratio, risk)
