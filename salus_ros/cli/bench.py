@@ -22,11 +22,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _bench() -> None:
-    """Keeps `sedac` a sub-command while it is the only one."""
-
-
 @app.command()
 def sedac(
     json_file: Annotated[
@@ -58,6 +53,29 @@ def sedac(
         console.print(table)
     if json_file:
         write_json(json_file, {"benchmark": "sedac", **speed.to_json(), **provenance()})
+
+
+@app.command()
+def lockstep(
+    json_file: Annotated[
+        str, typer.Option("--json", help="File for the results; -: standard output.")
+    ] = "",
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes of each kind.")] = 10,
+) -> None:
+    """Time the whole graph in lock-step, with and without rendering.
+
+    Example: salus bench lockstep --json lockstep.json
+    """
+    from salus_ros.bench.lockstep import measure
+    from salus_ros.bench.provenance import provenance
+
+    console = Console(stderr=json_file == "-")
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("episodes", total=2 * episodes)
+        results = measure(episodes, lambda _: progress.advance(task))
+    console.print_json(data=results)
+    if json_file:
+        write_json(json_file, {"benchmark": "lockstep", **results, **provenance()})
 
 
 def _tables(speed: SpeedResult) -> list[Table]:

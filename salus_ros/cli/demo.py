@@ -15,7 +15,7 @@ from rich.console import Console
 
 from salus_ros.bench.provenance import provenance
 from salus_ros.cli.demo_statistics import ControlStatistics
-from salus_ros.cli.demo_view import LiveView, outcome_table, summary_table
+from salus_ros.cli.demo_view import LiveView, episode_line, outcome_table, summary_table
 from salus_ros.cli.errors import INTERRUPTED, USAGE, UserError
 from salus_ros.cli.graph import (
     chosen_domain,
@@ -37,6 +37,8 @@ from salus_ros.cli.shared_memory import remove_orphans
 
 if TYPE_CHECKING:
     from salus_ros.nodes.graph_client import GraphClient
+    from salus_ros.sim.episode import EpisodeStatus
+    from salus_ros.sim.lockstep import EpisodeRun
 
 START_TIMEOUT = 60.0  # s
 DISCOVERY = 3.0  # s until the nodes of a domain know each other, on a busy machine
@@ -80,6 +82,9 @@ def demo(
     record: Annotated[
         Path | None, typer.Option(help="New folder to record all topics to (mcap bag).")
     ] = None,
+    lock_step: Annotated[
+        bool, typer.Option("--lock-step/--real-time", help="One process, no DDS, no waiting.")
+    ] = False,
     headless: Annotated[bool, typer.Option("--headless/--window", help="Show no window.")] = True,
     json_file: Annotated[
         str, typer.Option("--json", help="File for the results; -: standard output.")
@@ -100,7 +105,10 @@ def demo(
     signal.signal(signal.SIGTERM, _interrupt)
     interrupted = False
     try:
-        _run(options, statistics, console, record, headless)
+        if lock_step:
+            _run_lockstep(options, statistics, console, record)
+        else:
+            _run(options, statistics, console, record, headless)
     except KeyboardInterrupt:
         interrupted = True
     console.print(outcome_table(options.results))
@@ -176,6 +184,36 @@ def _run(
             raise UserError(_explained(str(error), group)) from error
 
 
+def _run_lockstep(
+    options: DemoOptions, statistics: ControlStatistics, console: Console, record: Path | None
+) -> None:
+    from salus_ros.sim.lockstep_series import interventions, run_series, times_real_time
+    from salus_ros.sim.series import episode_series
+
+    if record is not None:
+        raise UserError("--record needs the topics of --real-time", USAGE)
+    series = episode_series(options.episodes, options.seed, options.instruction)
+
+    def show(run: EpisodeRun) -> None:
+        options.results.append(_result(run.status))
+        console.print(episode_line(len(options.results), options.episodes, options.results[-1]))
+
+    runs = run_series(series, options.policy, options.disturbance, on_episode=show)
+    statistics.interventions = interventions(runs)
+    console.print(f"{times_real_time(runs):.1f} times real time")
+
+
+def _result(status: EpisodeStatus) -> EpisodeResult:
+    return EpisodeResult(
+        status.instruction,
+        status.seed,
+        status.disturbance,
+        status.success,
+        status.failure_type,
+        round(status.end, 3),
+    )
+
+
 def _processes(options: DemoOptions, headless: bool) -> list[Any]:
     parameters: dict[str, dict[str, object]] = {
         RIG: {"reset_at_start": False, "window": not headless},
@@ -232,15 +270,7 @@ def _wait_for_end(
         view.refresh()
         if time.monotonic() > deadline:
             raise UserError(f"episode {number} did not end in time: {client.last_reason()}")
-    message = client.episode
-    return EpisodeResult(
-        message.instruction,
-        message.seed,
-        message.disturbance,
-        message.success,
-        message.failure_type,
-        round(message.end, 3),
-    )
+    return _result(client.episode)
 
 
 def _fail_if_ended(group: ProcessGroup) -> None:

@@ -29,6 +29,7 @@ class LiveView:
         self._client = client
         self._statistics = statistics
         self._episodes = episodes
+        self._number = 0
         self._title = "starting the graph"
         self._live = Live(console=console, refresh_per_second=8, transient=True)
 
@@ -44,12 +45,13 @@ class LiveView:
 
     def begin(self, number: int, instruction: str) -> None:
         """An episode begins."""
+        self._number = number
         self._title = f"episode {number}/{self._episodes}: {instruction}"
         self.refresh()
 
     def end(self, result: EpisodeResult) -> None:
         """An episode has ended."""
-        self._console.print(f"{self._title}: {_outcome(result)}, {result.seconds:.1f} s")
+        self._console.print(episode_line(self._number, self._episodes, result))
 
     def refresh(self) -> None:
         """Draw the present state."""
@@ -66,6 +68,12 @@ class LiveView:
             f"risk {_risk(self._client.prediction)}",
         )
         self._live.update(table)
+
+
+def episode_line(number: int, episodes: int, result: EpisodeResult) -> str:
+    """One line for an episode that has ended."""
+    title = f"episode {number}/{episodes}: {result.instruction}"
+    return f"{title}: {_outcome(result)}, {result.seconds:.1f} s"
 
 
 def _outcome(result: EpisodeResult) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.util import find_spec
 
 import typer
 
 from salus_ros import __version__
-from salus_ros.cli import demo, doctor, up
+from salus_ros.cli import bench, demo, doctor, evaluate, up
 from salus_ros.cli.errors import UserError
 
 app = typer.Typer(
@@ -21,12 +20,8 @@ app = typer.Typer(
 app.command(name="doctor")(doctor.doctor)
 app.command(name="demo")(demo.demo)
 app.command(name="up")(up.up)
-
-if find_spec("salus_ros.cli.bench"):
-    from salus_ros.cli import bench, evaluate
-
-    app.add_typer(bench.app, name="bench")
-    app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(bench.app, name="bench")
+app.add_typer(evaluate.app, name="evaluate")
 
 
 def _show_version(wanted: bool) -> None:

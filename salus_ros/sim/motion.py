@@ -93,11 +93,10 @@ class Motion:
         if segment is None:
             return (self._segments[-1].stage if self._segments else ""), self._end
         elapsed = max(time - segment.start, 0.0)
-        if segment.path is None:
-            pose, velocity, acceleration = segment.goal, np.zeros(4), np.zeros(4)
-        else:
-            state = segment.path.at_time(elapsed)
-            pose, velocity, acceleration = (np.array(values) for values in state)
+        still = np.zeros(4)
+        at_goal = (segment.goal, still, still)
+        state = at_goal if segment.path is None else segment.path.at_time(elapsed)
+        pose, velocity, acceleration = (np.asarray(values, np.float64) for values in state)
         most = WIDTH_SPEED * elapsed
         width = segment.width + min(max(segment.width_goal - segment.width, -most), most)
         return segment.stage, ToolState(pose, velocity, acceleration, width)
