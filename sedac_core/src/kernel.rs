@@ -4,7 +4,7 @@
 //! `C` since its exit (0 before it), and the layer of its exit (-1 before it). The loops below have
 //! no branches and no calls, so that the compiler turns them into vector code.
 
-use crate::math::soft_exit_ratio;
+use crate::math::ratio_of_confidence;
 
 /// Marks a token that has not exited.
 pub const NO_EXIT: i32 = -1;
@@ -164,7 +164,7 @@ vectorised! {
     /// Writes the skip ratio of every token: 0 before the exit, `f(best)` (soft) or 1 (hard) after.
     pub fn ratios(soft: bool, best: &[f32], exit: &[i32], out: &mut [f32]) {
         for ((slot, best), exit) in out.iter_mut().zip(best).zip(exit) {
-            let after = if soft { soft_exit_ratio(*best) } else { 1.0 };
+            let after = if soft { ratio_of_confidence(*best) } else { 1.0 };
             *slot = if *exit >= 0 { after } else { 0.0 };
         }
     }
@@ -177,7 +177,7 @@ vectorised! {
         let values = out.accumulated_confidence.iter_mut().zip(out.soft_exit_ratio.iter_mut());
         for ((flag, exit), (confidence, ratio)) in flags.zip(values) {
             let best = *ratio;
-            let after = if soft { soft_exit_ratio(best) } else { 1.0 };
+            let after = if soft { ratio_of_confidence(best) } else { 1.0 };
             let exited = *exit >= 0;
             *flag = exited;
             *confidence = if exited { best } else { *confidence };
