@@ -59,9 +59,13 @@ class CheckedActions:
 
 
 def check_actions(
-    chunk: ActionChunk, limits: RobotLimits, config: GateConfig
+    chunk: ActionChunk, limits: RobotLimits, config: GateConfig, now: int
 ) -> CheckedActions | Rejection:
-    """Checks 1, 2 and 4 in their order; never raises for any content of the right types."""
+    """Checks 1, 2 and 4 in their order; never raises for any content of the right types.
+
+    What the plan asks for is judged from the row in force at `now` [ns, the plan's clock] on: the
+    rows before it are over, and after a HOLD the arm has left them anyway.
+    """
     columns = column_order(chunk, limits)
     if isinstance(columns, Rejection):
         return columns
@@ -79,7 +83,9 @@ def check_actions(
     fault = check_positions(arm, limits.arm) or check_widths(widths, limits.gripper)
     if fault is not None:
         return fault
-    excess, quantity, joint = worst_excess(arm, chunk.time_step / NANOSECONDS, limits.arm, config)
+    passed = min(max((now - chunk.start_time) // chunk.time_step, 0), len(arm) - 1)
+    step = chunk.time_step / NANOSECONDS
+    excess, quantity, joint = worst_excess(arm[passed:], step, limits.arm, config)
     if excess > config.excess_allowed:
         name = limits.arm.names[joint]
         text = f"{quantity} of {name} is {excess:.3g} times the robot's limit"

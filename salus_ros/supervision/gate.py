@@ -187,7 +187,7 @@ class SafetyGate:
             self._refuse(source_id, number, Rejection("chunk_malformed", problem, hard=True), now)
 
     def _take_chunk(self, chunk: ActionChunk, now: Instant) -> Rejection | None:
-        actions = check_actions(chunk, self.limits, self.config)
+        actions = check_actions(chunk, self.limits, self.config, now.ros)
         if isinstance(actions, Rejection) and actions.reason not in _LIMIT_REASONS:
             return actions
         standing = self._machine.holding or self.at_rest

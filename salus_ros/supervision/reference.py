@@ -66,7 +66,7 @@ def kernel(passes: int) -> FloatArray:
         return inverse
     weights: FloatArray = np.ones(1)
     for _ in range(passes - 1):
-        weights = np.convolve(weights, (1 / 6, 4 / 6, 1 / 6))
+        weights = np.asarray(np.convolve(weights, (1 / 6, 4 / 6, 1 / 6)), np.float64)
     return weights
 
 
@@ -79,7 +79,7 @@ def padded(rows: FloatArray, reach: int, passes: int) -> FloatArray:
     """
     if len(rows) < 3 or passes > 0:
         return _reflected(rows, reach)
-    k = np.arange(1.0, reach + 1)[:, None]
+    k = np.arange(1.0, reach + 1, dtype=np.float64)[:, None]
     front = _continued(rows[0], rows[1], rows[2], k)[::-1]
     return np.concatenate((front, rows, _continued(rows[-1], rows[-2], rows[-3], k)))
 
@@ -109,8 +109,8 @@ def control_points(rows: FloatArray, passes: int) -> FloatArray:
     # One convolution of all columns laid end to end; what mixes two of them is cut away.
     length, joints = wide.shape
     flat = np.convolve(wide.T.ravel(), weights, mode="full")[len(weights) - 1 :]
-    points: FloatArray = flat.reshape(joints, length)[:, : length - len(weights) + 1].T
-    return points
+    kept = flat.reshape(joints, length)[:, : length - len(weights) + 1]
+    return np.asarray(kept.T, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +150,9 @@ def feasible_points(rows: FloatArray, step: float, limits: CurveLimits) -> tuple
     """
     points = control_points(rows, 0)
     speed, bend = demands(points, step, limits)
-    joints = np.flatnonzero((speed > 1) | (bend > 1))
+    joints: NDArray[np.intp] = np.flatnonzero((speed > 1) | (bend > 1))
     smoothed = len(joints) > 0
-    found = np.zeros(len(joints), dtype=bool)
+    found: NDArray[np.bool_] = np.zeros(len(joints), dtype=np.bool_)
     for passes in SMOOTHING_PASSES[1:]:
         if not len(joints):
             break

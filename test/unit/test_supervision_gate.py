@@ -845,3 +845,16 @@ def test_state_mirrors_the_message() -> None:
         if line and line[0] not in "#" and "=" not in line
     ]
     assert set(fields) - {"header", "realtime"} <= set(type(state).__slots__)
+
+
+def test_rows_that_are_over_are_not_held_against_a_plan() -> None:
+    """After a HOLD a plan begins with rows of the old one, which the arm never followed."""
+    rig = Rig()
+    chunk = rig.chunk(rows=30, age=0.1)
+    leap = chunk.actions.copy()
+    leap[:3, :7] += 0.4  # beyond twice the velocity limit, between rows 2 and 3, 0.1 s ago
+    assert rig.gate.on_chunk(replace(chunk, actions=leap), rig.now)
+    ahead = rig.chunk(rows=30, age=0.1)
+    leap = ahead.actions.copy()
+    leap[10:, :7] += 0.4
+    assert not rig.gate.on_chunk(replace(ahead, actions=leap), rig.now)
