@@ -7,9 +7,9 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 /// From this many tokens on, an evaluation is shared among threads.
 ///
 /// Measured with `cargo bench` (group `threads`) on two cores. On an idle machine two threads break
-/// even at 32 768 tokens. On a busy one, as a robot's computer is, a shared evaluation waits for
-/// the slowest of its threads, and lost up to four times at 65 536; from here on it gained or lost
-/// less than a sixth. Below, one thread decides in at most half a millisecond.
+/// even at 65 536 tokens and save a sixth at 262 144. On a busy one, as a robot's computer is, a
+/// shared evaluation waits for the slowest of its threads, and lost up to five times at 65 536.
+/// Below, one thread decides in at most a quarter of a millisecond.
 pub const PARALLEL_FROM: usize = 262_144;
 
 /// Tokens that one thread takes at a time: their state fits the L1 cache.

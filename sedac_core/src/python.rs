@@ -12,9 +12,9 @@ use pyo3::prelude::*;
 
 use crate::error::Error;
 
-/// Below this many risks the interpreter's lock is kept: releasing it lets another thread take it,
-/// and getting it back can cost 5 ms, a thousand times the work.
-const DETACH_FROM: usize = 4_096;
+/// Below this many risks, some ten microseconds of work, the interpreter's lock is kept: a busy
+/// Python thread that takes it may keep it for 5 ms, 500 times the work.
+const DETACH_FROM: usize = 32_768;
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
