@@ -37,7 +37,7 @@ def sedac(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="npz with recorded probes: risk [layers, n] and exit_right [layers, n].",
+            help="npz with recorded probes: risk and exit_right, each (layers, n).",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic tokens.")] = 0,
