@@ -32,6 +32,7 @@ from salus_ros.supervision.gate import SafetyGate
 STATE_PERIOD = 0.1  # s between two SupervisorStates while nothing changes
 RIVAL_PERIOD = 1.0  # s between two looks for another publisher of commands
 COLLECT_TICKS = 50  # the youngest garbage is collected after every so many ticks
+DISCOVERY = 1.5  # s until a new node knows the others of its domain
 LONGEST_STOP = 5.0  # s; a jerk-limited stop takes a fraction of it
 LOST_COMMAND = 0.1  # s; lifespan of a command on its way
 PREDICTION = "failure_predictor"
@@ -57,6 +58,7 @@ class SafetySupervisor(ManagedNode):
     def __init__(self) -> None:
         super().__init__("safety_supervisor", PARAMETERS)
         self._last_joints: tuple[JointState, Instant] | None = None
+        self._born = time.monotonic()
 
     # Transitions.
 
@@ -70,14 +72,11 @@ class SafetySupervisor(ManagedNode):
         self._last_joints = None
         self._realtime = False
         self._state_key: object = None
-        self._commands = self.publish_on(
-            JointStateMessage,
-            topics.JOINT_COMMANDS,
-            qos.command(self._gate.period, nanoseconds(LOST_COMMAND)),
-        )
         self._states = self.publish_on(SupervisorStateMessage, topics.SUPERVISOR_STATE, qos.STATE)
         self._interventions = self.publish_on(InterventionMessage, topics.INTERVENTIONS, qos.EVENTS)
         self._listen()
+        # Another publisher of commands can only be refused once discovery has found it.
+        time.sleep(max(0.0, self._born + DISCOVERY - time.monotonic()))
         # rclpy's first log call in a process takes 15 ms to find its own source: not in a tick.
         self.get_logger().info(
             f"gate of {len(self._names)} joints at {self.parameter('rate'):g} Hz, "
@@ -108,6 +107,11 @@ class SafetySupervisor(ManagedNode):
     def activate(self) -> None:
         """Take the arm over where it stands, then tick."""
         self._refuse_rivals()
+        self._commands = self.publish_on(
+            JointStateMessage,
+            topics.JOINT_COMMANDS,
+            qos.command(self._gate.period, nanoseconds(LOST_COMMAND)),
+        )
         if self._last_joints is None:
             raise ConfigurationError(f"no usable joint state on {topics.JOINT_STATES}")
         joints, arrival = self._last_joints
@@ -174,7 +178,8 @@ class SafetySupervisor(ManagedNode):
     def _rivals(self) -> str:
         infos = self.get_publishers_info_by_topic(topics.JOINT_COMMANDS)
         names = [f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in infos]
-        names.remove(f"{self.get_namespace().rstrip('/')}/{self.get_name()}")
+        if self.active:
+            names.remove(f"{self.get_namespace().rstrip('/')}/{self.get_name()}")
         return ", ".join(names)
 
     # Tick.
