@@ -49,7 +49,7 @@ lint: build
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	@$(SOURCE) $(VENV)/bin/mypy
 	@if [ -n "$(CARGO)" ]; then cd sedac_core && $(CARGO) fmt --check && \
-	$(CARGO) clippy --quiet --all-targets -- -D warnings; fi
+	$(CARGO) clippy --quiet --all-targets --features python -- -D warnings; fi
 
 format:
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format . ; cd sedac_core && $(CARGO) fmt
@@ -105,7 +105,14 @@ $(VENV)/.messages: $(wildcard msg/*) $(VENV)/.packages | $(VENV)/.system
 	--build-base $(VENV)/workspace/build --install-base $(VENV)/workspace/install; fi
 	@touch $@
 
+# Without a Rust toolchain that can build it, the core's numpy fallback is put on the path.
 SEDAC_SOURCES := $(shell find sedac_core -path sedac_core/target -prune -o -type f \
-	\( -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.lock' \) -print 2>/dev/null)
+	\( -name '*.rs' -o -name '*.toml' -o -name '*.py*' -o -name '*.lock' \) -print 2>/dev/null)
 $(VENV)/.sedac: $(SEDAC_SOURCES) $(VENV)/.packages
+	@if [ -n "$(CARGO)" ] && $(UV) pip install --quiet --python $(PYTHON) -c constraints.txt \
+	  --reinstall-package sedac_core --refresh-package sedac_core ./sedac_core; then \
+	  rm -f $(VENV)/lib/python3*/site-packages/sedac_core.pth; echo "sedac_core: compiled"; \
+	else echo "sedac_core: no Rust toolchain that can build it (https://rustup.rs), numpy fallback"; \
+	  for site in $(VENV)/lib/python3*/site-packages; do \
+	    echo $(CURDIR)/sedac_core/python > $$site/sedac_core.pth; done; fi
 	@touch $@

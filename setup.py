@@ -27,7 +27,7 @@ setup(
         ("share/salus_ros/launch", [str(path) for path in Path("launch").glob("*.launch.py")]),
         ("share/salus_ros/config", [str(path) for path in Path("config").glob("*.yaml")]),
     ],
-    install_requires=["numpy", "pyyaml", "rich", "rosbags", "ruckig", "typer"],
+    install_requires=["numpy", "plotly", "pyyaml", "rich", "rosbags", "ruckig", "typer"],
     extras_require={
         "sim": ["gym-hil", "mujoco<3.9"],
         "test": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML"],

@@ -1,7 +1,8 @@
-"""Hypothesis profiles: a fast one for each run, a thorough one for `make test-thorough`."""
+"""Hypothesis profiles, and a ROS domain of its own for each test that wants one."""
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -13,3 +14,16 @@ settings.register_profile(
 )
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+@pytest.fixture
+def own_domain(monkeypatch, tmp_path):
+    """A domain that nobody uses, this machine only, logs in the test's folder."""
+    from salus_ros.cli.graph import use_free_domain
+
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros_log"))
+    domain = use_free_domain()
+    yield domain
+    os.environ.pop("ROS_DOMAIN_ID", None)

@@ -90,7 +90,7 @@ def test_signals_and_supervision_reach_neither_ros_nor_torch(path):
 def test_the_command_line_starts_without_ros(path):
     """`salus --help` and `salus doctor` must work where ROS is missing: nodes come in late."""
     tree = ast.parse(path.read_text())
-    at_import = {
-        node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)
-    } | {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    at_import = {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)} | {
+        alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names
+    }
     assert not {module for module in at_import if module.startswith("salus_ros.nodes")}

@@ -1,6 +1,5 @@
-"""The real graph, started by the tests on a ROS domain of its own."""
+"""Tests of the real graph, each on a ROS domain of its own."""
 
-import os
 from importlib.util import find_spec
 
 import pytest
@@ -16,13 +15,5 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def own_domain(monkeypatch, tmp_path):
-    """A domain that nobody uses, this machine only, logs in the test's folder."""
-    from salus_ros.cli.graph import use_free_domain
-
-    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros_log"))
-    domain = use_free_domain()
-    yield domain
-    os.environ.pop("ROS_DOMAIN_ID", None)
+def _own_domain_for_all(own_domain):
+    """Every test here gets one."""
