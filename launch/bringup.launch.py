@@ -8,9 +8,7 @@ Arguments: see `ros2 launch salus_ros bringup.launch.py --show-args`.
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
-from launch.conditions import IfCondition
-from launch.event_handlers import OnProcessExit
+from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction
 from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
@@ -63,6 +61,16 @@ def parameter_file(name):
     return str(path)
 
 
+def end_where_it_failed(event, context):
+    """A node ends with an error code only where it can't work; then nothing can.
+
+    One that was killed (a negative code) leaves the rest up: the supervisor holds the arm.
+    """
+    if event.returncode > 0 and not context.is_shutdown:
+        return [EmitEvent(event=Shutdown(reason=f"{event.action.name} can't work: see above"))]
+    return None
+
+
 def nodes(context):
     def value(name):
         return LaunchConfiguration(name).perform(context)
@@ -78,6 +86,7 @@ def nodes(context):
             namespace="",
             parameters=common + (policy if name == "vla_policy" else []),
             respawn=restart and name in RESTARTABLE,
+            on_exit=end_where_it_failed,
             output="screen",
         )
         for name in MANAGED
@@ -94,17 +103,10 @@ def nodes(context):
                 "exit_on_failure": True,
             },
         ],
+        on_exit=end_where_it_failed,
         output="screen",
     )
-    # The manager ends by itself only where the graph could not be brought up.
-    end_with_manager = RegisterEventHandler(
-        OnProcessExit(
-            target_action=manager,
-            on_exit=[EmitEvent(event=Shutdown(reason="the lifecycle manager ended"))],
-        ),
-        condition=IfCondition(LaunchConfiguration("autostart")),
-    )
-    return [*managed, manager, end_with_manager]
+    return [*managed, manager]
 
 
 def generate_launch_description():

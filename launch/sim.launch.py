@@ -8,7 +8,13 @@ Arguments: see `ros2 launch salus_ros sim.launch.py --show-args`.
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+)
+from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -42,6 +48,13 @@ ARGUMENTS = (
 )
 
 
+def end_where_it_failed(event, context):
+    """The rig ends with an error code only where it can't work; killed, it leaves the rest up."""
+    if event.returncode > 0 and not context.is_shutdown:
+        return [EmitEvent(event=Shutdown(reason="the rig can't work: see above"))]
+    return None
+
+
 def rig(context):
     def value(name):
         return LaunchConfiguration(name).perform(context)
@@ -63,6 +76,7 @@ def rig(context):
             name="sim_rig",
             parameters=[config, task],
             output="screen",
+            on_exit=end_where_it_failed,
         )
     ]
 

@@ -85,7 +85,7 @@ def test_the_whole_graph_comes_up_and_goes_down(own_domain):
     for node in NODES - {"lifecycle_manager"}:
         assert f"{node} activated" in output
     assert "process has died" not in output
-    assert process.returncode == 0
+    assert process.returncode == 0, output
 
 
 @needs_install
@@ -101,5 +101,5 @@ def test_the_whole_graph_comes_up_and_goes_down(own_domain):
 def test_a_wrong_argument_ends_the_launch(own_domain, argument, says):
     command = ["ros2", "launch", "salus_ros", "sim.launch.py", argument]
     result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert result.returncode != 0
+    # It ended by itself; `ros2 launch` exits with 0 after a shutdown that a launch file asked for.
     assert says in result.stdout + result.stderr
