@@ -62,7 +62,12 @@ def rig(context):
     config = value("config")
     if not Path(config).is_file():
         folder = Path(get_package_share_directory("salus_ros")) / "config"
-        config = str(folder / f"{config.removesuffix('.yaml')}.yaml")
+        path = folder / f"{config.removesuffix('.yaml')}.yaml"
+        if not path.is_file():
+            # Checked before anything is started, so that nothing is left running.
+            known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+            raise RuntimeError(f"config:={config} is neither a file nor one of: {known}")
+        config = str(path)
     task = {
         "instruction": value("instruction"),
         "seed": int(value("seed")),
