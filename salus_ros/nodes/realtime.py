@@ -27,7 +27,7 @@ def may_use_realtime(priority: int = 50) -> bool:
 
 
 def use_realtime(priority: int) -> str:
-    """Put this process under SCHED_FIFO and lock its memory.
+    """Put this process under SCHED_FIFO.
 
     The calling thread gets the priority (1 to 98). The middleware's threads get one less: the
     tick waits for the locks that they hold, so it is only as prompt as they are. Returns one line
@@ -39,13 +39,11 @@ def use_realtime(priority: int) -> str:
         _schedule(0, os.SCHED_FIFO, priority)
     except PermissionError:
         return f"no real-time scheduling, deadlines may be missed under load: {HOW_TO_ALLOW}"
-    if not _lock_memory():
-        return f"memory can't be locked, a page fault may delay a tick: {HOW_TO_ALLOW}"
     return ""
 
 
 def use_default_scheduling() -> None:
-    """Undo use_realtime, but for the locked memory."""
+    """Undo use_realtime."""
     for thread in _threads():
         _schedule(thread, os.SCHED_OTHER, 0)
 
@@ -59,12 +57,17 @@ def _schedule(thread: int, policy: int, priority: int) -> None:
         os.sched_setscheduler(thread, policy, os.sched_param(priority))
 
 
-def _lock_memory() -> bool:
+def lock_memory() -> str:
+    """Lock the process's memory, present and future; takes some 0.1 s the first time.
+
+    Returns one line that says why that could not be done; "" where it was.
+    """
     # A finite memlock limit would make later allocations fail.
     soft, _hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    if soft != resource.RLIM_INFINITY and os.geteuid() != 0:
-        return False
-    return ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT_AND_FUTURE) == 0
+    limited = soft != resource.RLIM_INFINITY and os.geteuid() != 0
+    if limited or ctypes.CDLL(None).mlockall(MCL_CURRENT_AND_FUTURE) != 0:
+        return f"memory can't be locked, a page fault may delay a tick: {HOW_TO_ALLOW}"
+    return ""
 
 
 def quiet_garbage_collector() -> None:

@@ -75,6 +75,7 @@ class SafetySupervisor(ManagedNode):
         self._states = self.publish_on(SupervisorStateMessage, topics.SUPERVISOR_STATE, qos.STATE)
         self._interventions = self.publish_on(InterventionMessage, topics.INTERVENTIONS, qos.EVENTS)
         self._listen()
+        self._keep_memory_and_garbage_quiet()
         # Another publisher of commands can only be refused once discovery has found it.
         time.sleep(max(0.0, self._born + DISCOVERY - time.monotonic()))
         # rclpy's first log call in a process takes 15 ms to find its own source: not in a tick.
@@ -82,6 +83,14 @@ class SafetySupervisor(ManagedNode):
             f"gate of {len(self._names)} joints at {self.parameter('rate'):g} Hz, "
             f"{100 * self.parameter('operating_fraction'):g} % of the robot's limits"
         )
+
+    def _keep_memory_and_garbage_quiet(self) -> None:
+        if self.parameter("realtime_priority"):
+            problem = realtime.lock_memory()
+            if problem:
+                self.get_logger().warning(problem)
+        realtime.quiet_garbage_collector()
+        self.finally_do(realtime.wake_garbage_collector)
 
     def _required_heartbeats(self) -> dict[str, float]:
         required = {}
@@ -114,7 +123,18 @@ class SafetySupervisor(ManagedNode):
         )
         if self._last_joints is None:
             raise ConfigurationError(f"no usable joint state on {topics.JOINT_STATES}")
-        joints, arrival = self._last_joints
+        self._use_realtime()
+        self._take_over(*self._last_joints)
+        # The tick keeps its own time: /clock, where it is used, comes too coarse and too late.
+        timer = self.create_timer(
+            seconds(self._gate.period),
+            self.guarded(self._tick),
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        self.finally_do(self.destroy_timer, timer)
+
+    def _take_over(self, joints: JointState, arrival: Instant) -> None:
+        """Begin where the arm stands; what takes time must lie before this."""
         now = self._instant()
         if now.steady - arrival.steady > nanoseconds(self.parameter("joint_state_age_hold")):
             raise ConfigurationError("the last joint state is too old: check the robot's driver")
@@ -125,14 +145,6 @@ class SafetySupervisor(ManagedNode):
         self._last_tick = self._next_state = now.steady
         self._next_rival_check = now.steady + nanoseconds(RIVAL_PERIOD)
         self._ticks = 0
-        self._use_realtime()
-        # The tick keeps its own time: /clock, where it is used, comes too coarse and too late.
-        timer = self.create_timer(
-            seconds(self._gate.period),
-            self.guarded(self._tick),
-            clock=Clock(clock_type=ClockType.STEADY_TIME),
-        )
-        self.finally_do(self.destroy_timer, timer)
 
     def _use_realtime(self) -> None:
         priority = self.parameter("realtime_priority")
@@ -142,8 +154,6 @@ class SafetySupervisor(ManagedNode):
             if problem:
                 self.get_logger().warning(problem)
             self.finally_do(realtime.use_default_scheduling)
-        realtime.quiet_garbage_collector()
-        self.finally_do(realtime.wake_garbage_collector)
 
     def deactivate(self) -> None:
         """Finish the stop, then fall silent.
