@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from importlib import import_module
+from importlib.util import find_spec
 
 from salus_msgs.msg import ActionChunk as ActionChunkMessage
 from salus_msgs.msg import PolicyState as PolicyStateMessage
@@ -78,6 +80,7 @@ class VlaPolicy(ManagedNode):
         """Load and warm up the policy; subscribe to its inputs."""
         self._names = tuple(self.parameter("joint_names"))
         self._gripper = self.parameter("gripper_name")
+        self._say_which_core()
         self._backend = make_backend(self.parameter("policy"))
         self._backend.warm_up()
         self._loop = InferenceLoop(
@@ -95,6 +98,15 @@ class VlaPolicy(ManagedNode):
         backend = self._backend
         self._buffer = ObservationBuffer(backend.cameras, backend.privileged, bounds)
         self._subscribe_inputs()
+
+    def _say_which_core(self) -> None:
+        """The early-exit core that policies of this process use."""
+        if find_spec("sedac_core") is None:
+            self.get_logger().warning("sedac_core is missing, no early exit: run `make build`")
+            return
+        core = import_module("sedac_core")
+        kind = "compiled" if core.COMPILED else "numpy fallback; install Rust, then `make build`"
+        self.get_logger().info(f"early-exit core: {kind}")
 
     def _subscribe_inputs(self) -> None:
         self.subscribe(JointStateMessage, topics.JOINT_STATES, self._on_joints, qos.SENSOR)
