@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from salus_ros.bench.provenance import provenance
+from salus_ros.cli.demo_result import EpisodeResult
 from salus_ros.cli.demo_statistics import ControlStatistics
 from salus_ros.cli.demo_view import LiveView, episode_line, outcome_table, summary_table
 from salus_ros.cli.errors import INTERRUPTED, USAGE, UserError
@@ -43,18 +44,6 @@ if TYPE_CHECKING:
 START_TIMEOUT = 60.0  # s
 DISCOVERY = 3.0  # s until the nodes of a domain know each other, on a busy machine
 GRACE = 10.0  # s beyond the time limit until an episode that doesn't end counts as lost
-
-
-@dataclass
-class EpisodeResult:
-    """Outcome of one episode; failure_type empty: none; seconds: its length."""
-
-    instruction: str
-    seed: int
-    disturbance: str
-    success: bool
-    failure_type: str
-    seconds: float
 
 
 @dataclass

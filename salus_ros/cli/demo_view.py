@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from salus_ros.cli.demo_result import EpisodeResult
 from salus_ros.cli.demo_statistics import ControlStatistics
 
 if TYPE_CHECKING:
-    from salus_ros.cli.demo import EpisodeResult
     from salus_ros.nodes.graph_client import GraphClient
 
 MODES = ("INACTIVE", "NOMINAL", "LIMITED", "SLOW", "HOLD", "STOP", "ESTOP")

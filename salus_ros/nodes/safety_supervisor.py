@@ -22,6 +22,7 @@ from std_srvs.srv import SetBool, Trigger
 from salus_ros.interfaces import Instant, JointState, nanoseconds, seconds
 from salus_ros.nodes import conversions, qos, realtime, topics
 from salus_ros.nodes.gate_parameters import GATE_PARAMETERS, gate_config
+from salus_ros.nodes.joint_input import joint_callback
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.nodes.robot_parameters import LIMITS, ROBOT_PARAMETERS, load_robot_limits
@@ -101,7 +102,8 @@ class SafetySupervisor(ManagedNode):
         return required
 
     def _listen(self) -> None:
-        self.subscribe(JointStateMessage, topics.JOINT_STATES, self._on_joints, qos.SENSOR)
+        on_joints = joint_callback(self, self._names, self._gripper, self._take_joints)
+        self.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR)
         self.subscribe(ActionChunkMessage, topics.ACTION_CHUNK, self._on_chunk, qos.PLAN)
         self.subscribe(Header, topics.HEARTBEAT, self._on_heartbeat, qos.HEARTBEAT)
         self.subscribe(
@@ -235,21 +237,10 @@ class SafetySupervisor(ManagedNode):
 
     # Input.
 
-    def _on_joints(self, message: JointStateMessage) -> None:
-        try:
-            joints = conversions.joint_state(message, self._names, self._gripper)
-        except ValueError as error:
-            self.report("joints", str(error))
-            return
+    def _take_joints(self, joints: JointState) -> str:
         now = self._instant()
-        problem = ""
-        if self.active:
-            problem = self._gate.on_joint_state(joints, now)
         self._last_joints = (joints, now)
-        if problem:
-            self.report("joints", problem)
-        else:
-            self.recovered("joints")
+        return self._gate.on_joint_state(joints, now) if self.active else ""
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
         if not self.active:

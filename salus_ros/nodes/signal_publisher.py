@@ -11,7 +11,9 @@ from salus_msgs.msg import PolicyState as PolicyStateMessage
 from salus_msgs.msg import Signals as SignalsMessage
 from sensor_msgs.msg import JointState as JointStateMessage
 
+from salus_ros.interfaces import JointState
 from salus_ros.nodes import conversions, qos, topics
+from salus_ros.nodes.joint_input import joint_callback
 from salus_ros.nodes.managed_node import ManagedNode
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.nodes.robot_parameters import LIMITS, ROBOT_PARAMETERS, load_robot_limits
@@ -82,7 +84,8 @@ class SignalPublisher(ManagedNode):
         self._signals = self.publish_on(SignalsMessage, topics.SIGNALS, qos.SIGNALS)
         self.subscribe(ActionChunkMessage, topics.ACTION_CHUNK, self._on_chunk, qos.PLAN)
         self.subscribe(PolicyStateMessage, topics.POLICY_STATE, self._on_policy_state, qos.PLAN)
-        self.subscribe(JointStateMessage, topics.JOINT_STATES, self._on_joints, qos.SENSOR)
+        on_joints = joint_callback(self, self._names, self._gripper, self._take_joints)
+        self.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR)
         self.subscribe(JointStateMessage, topics.JOINT_COMMANDS, self._on_command, qos.PLAN)
         self.every(1.0 / self.parameter("poll_rate"), self._publish_due)
 
@@ -99,14 +102,9 @@ class SignalPublisher(ManagedNode):
         self._monitor.on_policy_state(conversions.policy_state(message))
         self._report_or_recover("calibration", self._monitor.problem)
 
-    def _on_joints(self, message: JointStateMessage) -> None:
-        try:
-            joints = conversions.joint_state(message, self._names, self._gripper)
-            self._monitor.on_joint_state(joints)
-        except ValueError as error:
-            self.report("joints", str(error))
-            return
-        self.recovered("joints")
+    def _take_joints(self, joints: JointState) -> str:
+        self._monitor.on_joint_state(joints)
+        return ""
 
     def _on_command(self, message: JointStateMessage) -> None:
         command = conversions.command(message, self._names, self._gripper)

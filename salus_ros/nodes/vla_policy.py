@@ -15,8 +15,9 @@ from sensor_msgs.msg import JointState as JointStateMessage
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
-from salus_ros.interfaces import Instant
+from salus_ros.interfaces import Instant, JointState
 from salus_ros.nodes import conversions, qos, topics
+from salus_ros.nodes.joint_input import joint_callback
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.nodes.robot_parameters import ROBOT_PARAMETERS
@@ -109,7 +110,8 @@ class VlaPolicy(ManagedNode):
         self.get_logger().info(f"early-exit core: {kind}")
 
     def _subscribe_inputs(self) -> None:
-        self.subscribe(JointStateMessage, topics.JOINT_STATES, self._on_joints, qos.SENSOR)
+        on_joints = joint_callback(self, self._names, self._gripper, self._take_joints)
+        self.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR)
         # Latched, for an instruction given before this node came; volatile, for `ros2 topic pub`,
         # whose publisher a latched subscription would not hear.
         self.subscribe(String, topics.INSTRUCTION, self._on_instruction, qos.STATE)
@@ -147,14 +149,9 @@ class VlaPolicy(ManagedNode):
 
     # Inputs.
 
-    def _on_joints(self, message: JointStateMessage) -> None:
-        try:
-            joints = conversions.joint_state(message, self._names, self._gripper)
-        except ValueError as error:
-            self.report("joints", str(error))
-            return
-        self.recovered("joints")
+    def _take_joints(self, joints: JointState) -> str:
         self._buffer.on_joints(joints, self._instant())
+        return ""
 
     def _image_callback(self, camera: str):  # type: ignore[no-untyped-def]
         def on_image(message: Image) -> None:
