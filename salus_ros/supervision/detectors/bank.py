@@ -1,0 +1,172 @@
+"""The detectors as the gate uses them: plans in, alarms out, each row scored once.
+
+A row is scored when it comes into force (see plan_rows). Memory is bounded: one plan, and what the
+detectors carry from row to row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+
+from salus_ros.interfaces import FloatArray
+from salus_ros.supervision.detectors.calibration import RATE_TOLERANCE, DetectorCalibration
+from salus_ros.supervision.detectors.errors import DetectorError
+from salus_ros.supervision.detectors.plan_rows import DueRows, PlanRows, TimedPlan
+from salus_ros.supervision.detectors.rows import Block, steps_of
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A detector's score above its threshold.
+
+    row: in the chunk's actions, due at `time` [ns]. Beside the detectors' names, `detector` may be
+    "policy_rate" (score and threshold in Hz: steps of another length can't be judged) or
+    "not_finite".
+    """
+
+    detector: str
+    score: float
+    threshold: float
+    row: int
+    time: int
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        return f"{self.detector}: {self.score:.3g}, threshold {self.threshold:.3g}, row {self.row}"
+
+
+class DetectorBank:
+    """Scores rows as they come into force. Not thread-safe; `reset` whenever motion begins."""
+
+    def __init__(
+        self, calibration: DetectorCalibration, enabled: Collection[str] | None = None
+    ) -> None:
+        """enabled: detectors whose alarms are wanted; None: all that are calibrated.
+
+        Raises DetectorError for a name that isn't calibrated.
+        """
+        self._models = calibration.models
+        self._names = self._models.names
+        unknown = set() if enabled is None else set(enabled) - set(self._names)
+        if unknown:
+            raise DetectorError(
+                f"no calibrated detector {sorted(unknown)}: there are {', '.join(self._names)}"
+            )
+        self._rate = calibration.identity.rate
+        self._dims = len(calibration.identity.names)
+        self._thresholds = np.array([calibration.thresholds[name] for name in self._names])
+        self._wanted = np.array([enabled is None or name in enabled for name in self._names])
+        self.reset()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The detectors, in the order of `scores`."""
+        return self._names
+
+    @property
+    def scores(self) -> FloatArray:
+        """Newest score of each detector over its threshold: above 1 is an alarm."""
+        return self._newest
+
+    def reset(self) -> None:
+        """Forget plan, rows and observations: a new episode, or motion begins again after HOLD."""
+        self._rows = PlanRows()
+        self._observation: tuple[bytes, ...] = ()
+        self._newest = np.zeros(len(self._names))
+        self._restart()
+
+    def _restart(self) -> None:
+        self._rows.restart()
+        self._carried = self._models.fresh()
+        self._before: FloatArray | None = None
+
+    def take_chunk(
+        self,
+        actions: FloatArray,
+        start_time: int,
+        time_step: int,
+        observation: Sequence[bytes] = (),
+    ) -> None:
+        """Follow this plan from now on; nothing is scored yet. DetectorError for a wrong shape.
+
+        actions [rows, dims] in the order of the calibration's names, as received; row k due at
+        start_time + k * time_step [ns]. observation: what repeats to the byte only where the
+        policy sees the same as before: joint positions, a hash of a camera's image; b"": unknown.
+        """
+        plan = TimedPlan(
+            np.array(actions, dtype=np.float64),
+            start_time,
+            time_step,
+            same_observation(observation, self._observation),
+        )
+        if plan.actions.shape[1] != self._dims:
+            raise DetectorError(
+                f"actions of shape {plan.actions.shape}: rows of {self._dims} expected"
+            )
+        self._observation = tuple(observation)
+        self._rows.take(plan)
+
+    def score_until(self, until: int, since: int | None = None) -> list[Alarm]:
+        """Score the rows due up to `until` [ns] that weren't yet; the alarms of each.
+
+        since [ns]: where scoring begins after a reset; None: with the row in force at `until`.
+        """
+        due = self._rows.due(until, since)
+        if due is None:
+            return []
+        if abs(due.plan.rate / self._rate - 1) > RATE_TOLERANCE:
+            return self._unusable("policy_rate", due.plan.rate, self._rate, due)
+        if not np.isfinite(due.actions).all():
+            return self._unusable("not_finite", inf, 0.0, due)
+        if not due.follows:
+            self._carried, self._before = self._models.fresh(), None
+        return self._score(due)
+
+    def score_chunk(
+        self,
+        actions: FloatArray,
+        start_time: int,
+        time_step: int,
+        until: int,
+        observation: Sequence[bytes] = (),
+    ) -> list[Alarm]:
+        """`take_chunk`, then `score_until`."""
+        self.take_chunk(actions, start_time, time_step, observation)
+        return self.score_until(until)
+
+    def _unusable(self, name: str, score: float, threshold: float, due: DueRows) -> list[Alarm]:
+        self._restart()
+        return [Alarm(name, score, threshold, due.first, due.plan.due(due.first))]
+
+    def _score(self, due: DueRows) -> list[Alarm]:
+        block = Block(due.actions, steps_of(due.actions, self._before), due.stuck)
+        # Finite numbers can still be too large to square.
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores, self._carried = self._models.score(block, self._carried)
+        self._newest = scores[-1] / self._thresholds
+        self._before = due.actions[-1]
+        # Not "above": a score that is no number is an alarm, too.
+        rows, columns = np.nonzero(~(scores <= self._thresholds) & self._wanted)
+        alarms = [
+            Alarm(
+                self._names[column],
+                float(scores[row, column]),
+                float(self._thresholds[column]),
+                due.first + row,
+                due.plan.due(due.first + row),
+            )
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+        ]
+        if not np.isfinite(scores).all():
+            self._restart()
+        return alarms
+
+
+def same_observation(new: Sequence[bytes], old: Sequence[bytes]) -> bool:
+    """Whether any part of what the policy sees is what it saw before."""
+    return any(part and part == before for part, before in zip(new, old, strict=False))

@@ -1,0 +1,102 @@
+"""Which rows of overlapping plans are scored: each due time once, from the plan then in force.
+
+A plan overlaps the one before it, and most of its rows are replaced before they are due. What is
+scored is what is executed. Calibration picks its rows by the same rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from salus_ros.interfaces import NANOSECONDS, FloatArray
+from salus_ros.supervision.detectors.errors import DetectorError
+
+# A due time this much of a step after the last one is another row; grids of plans may shift.
+SAME_ROW = 0.5
+# Beyond so many steps, rows are missing between.
+GAP = 1.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimedPlan:
+    """actions [rows, dims], row k due at start + k * step [ns]; stuck: see Block."""
+
+    actions: FloatArray
+    start: int
+    step: int
+    stuck: bool = False
+
+    def __post_init__(self) -> None:
+        if self.actions.ndim != 2 or not len(self.actions):
+            raise DetectorError(f"actions of shape {self.actions.shape}: rows are expected")
+        if self.step <= 0:
+            raise DetectorError(f"time step is {self.step} ns: it must be above 0")
+
+    @property
+    def rate(self) -> float:
+        """Rows a second."""
+        return NANOSECONDS / self.step
+
+    def due(self, row: int) -> int:
+        """When a row is due [ns]."""
+        return self.start + row * self.step
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DueRows:
+    """Rows first ... last of a plan; follows: the row before them was the last that was picked."""
+
+    plan: TimedPlan
+    first: int
+    last: int
+    follows: bool
+
+    @property
+    def actions(self) -> FloatArray:
+        """The rows [n, dims]."""
+        return self.plan.actions[self.first : self.last + 1]
+
+    @property
+    def stuck(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Whether the observation was the one before [n]."""
+        return np.full(self.last - self.first + 1, self.plan.stuck)
+
+
+class PlanRows:
+    """Picks the rows of successive plans."""
+
+    def __init__(self) -> None:
+        self._plan: TimedPlan | None = None
+        self._last: int | None = None
+
+    def take(self, plan: TimedPlan) -> None:
+        """Follow this plan from now on."""
+        self._plan = plan
+
+    def restart(self) -> None:
+        """Treat the next row as the first of an episode."""
+        self._last = None
+
+    def due(self, until: int, since: int | None = None) -> DueRows | None:
+        """Rows due up to `until` [ns] that weren't picked yet, if any.
+
+        since [ns]: where to begin after a restart; None: with the row in force at `until`.
+        """
+        plan = self._plan
+        if plan is None:
+            return None
+        first = self._first(plan, until if since is None else since)
+        last = min((until - plan.start) // plan.step, len(plan.actions) - 1)
+        if last < first:
+            return None
+        before, self._last = self._last, plan.due(last)
+        follows = before is not None and plan.due(first) - before <= GAP * plan.step
+        return DueRows(plan, first, last, follows)
+
+    def _first(self, plan: TimedPlan, begin: int) -> int:
+        if self._last is None:
+            return max(0, (begin - plan.start) // plan.step)
+        beyond = self._last + int(SAME_ROW * plan.step) - plan.start
+        return max(0, beyond // plan.step + 1)

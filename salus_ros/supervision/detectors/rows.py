@@ -1,0 +1,67 @@
+"""What the detectors look at: rows of raw chunks in the order in which they are due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salus_ros.interfaces import FloatArray
+from salus_ros.supervision.detectors.errors import DetectorError
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Successive rows: actions [n, dims] in the policy's space, steps [n, dims] to each of them.
+
+    A step is 0 where the row before is not known. stuck [n]: the policy's observation was the
+    very one before, to the bit.
+    """
+
+    actions: FloatArray
+    steps: FloatArray
+    stuck: BoolArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Episode:
+    """One recorded sequence of rows.
+
+    actions [n, dims]: as scored, each row once. stuck [n]: see Block; None: never.
+    """
+
+    actions: FloatArray
+    stuck: BoolArray | None = None
+
+    def block(self) -> Block:
+        """The whole episode as one block."""
+        actions = np.ascontiguousarray(self.actions, dtype=np.float64)
+        stuck = np.zeros(len(actions), np.bool_) if self.stuck is None else self.stuck
+        return Block(actions, steps_of(actions), stuck)
+
+
+def steps_of(actions: FloatArray, before: FloatArray | None = None) -> FloatArray:
+    """Step [n, dims] to each row of actions [n, dims]; before [dims]: the row before the first."""
+    first = actions[:1] if before is None else before[None, :]
+    return np.diff(actions, axis=0, prepend=first)
+
+
+def check_episodes(episodes: Sequence[Episode], ranges: FloatArray) -> None:
+    """Raise DetectorError where episodes don't fit ranges [dims] or each other."""
+    if not episodes:
+        raise DetectorError("no episodes to calibrate on: record some normal ones")
+    for number, episode in enumerate(episodes):
+        shape = np.shape(episode.actions)
+        if len(shape) != 2 or shape[1] != len(ranges) or shape[0] < 2:
+            raise DetectorError(
+                f"episode {number}: actions have shape {shape}: expected 2 or more rows of "
+                f"{len(ranges)}"
+            )
+        if not np.isfinite(episode.actions).all():
+            raise DetectorError(f"episode {number}: an action is not finite: leave it out")
+        if episode.stuck is not None and np.shape(episode.stuck) != shape[:1]:
+            raise DetectorError(f"episode {number}: stuck has shape {np.shape(episode.stuck)}")
