@@ -42,6 +42,14 @@ class RunningGraph:
     def __enter__(self):
         # What a killed node leaves and this process holds, too, can only be removed at the end.
         self._stack.callback(remove_orphans)
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def _start(self):
         quiet_environment(None)
         self.client = self._stack.enter_context(
             GraphClient(lambda *_: None, self._on_intervention, self._on_state)
@@ -52,7 +60,6 @@ class RunningGraph:
         subscribe(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, 10)
         self.group = self._stack.enter_context(ProcessGroup(self._processes, self.folder))
         self.wait(self.client.services_ready, "rig and manager to answer")
-        return self
 
     def __exit__(self, *exception):
         self._stack.__exit__(*exception)
