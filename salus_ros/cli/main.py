@@ -8,7 +8,7 @@ import sys
 import typer
 
 from salus_ros import __version__
-from salus_ros.cli import bench, demo, doctor, evaluate, journal, up
+from salus_ros.cli import bench, calibrate, demo, doctor, evaluate, journal, up
 from salus_ros.cli.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command(name="demo")(demo.demo)
 app.command(name="up")(up.up)
 app.add_typer(bench.app, name="bench")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(journal.app, name="journal")
 
 

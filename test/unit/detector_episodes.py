@@ -12,7 +12,7 @@ STEP = 33_333_333
 
 
 def episode(seed, rows=120):
-    """Two smooth joints that move to and from a goal, rest, and come back; a gripper that closes."""
+    """Two smooth joints go to a goal, rest, and come back halfway; a gripper closes at once."""
     rng = np.random.default_rng(seed)
     goal = np.array([0.6, 0.9]) * rng.uniform(0.8, 1.2, 2)
     time = np.linspace(0, 1, rows)

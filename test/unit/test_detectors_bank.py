@@ -1,4 +1,4 @@
-"""What the gate gets: one alarm per row at fault, each row judged once, nothing on normal motion."""
+"""What the gate gets: alarms at rows at fault, each row judged once, none on normal motion."""
 
 import numpy as np
 import pytest

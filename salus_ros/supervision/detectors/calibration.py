@@ -212,7 +212,7 @@ def _to_models(arrays: Mapping[str, FloatArray], dims: int, mode: str) -> Models
         return Models(ActionDrift(action), StepDrift(step), None)
     sequence = SequenceModels(
         SlowDrift(action, _array(arrays, "slow_reach", 2 * dims)),
-        Frozen(_array(arrays, "frozen_scale", dims), _array(arrays, "frozen_reach", 3)),
+        Frozen(_array(arrays, "frozen_scale", dims), _array(arrays, "frozen_reach", dims + 2)),
         Oscillation(_array(arrays, "oscillation_reach", dims)),
     )
     return Models(ActionDrift(action), StepDrift(step), sequence)

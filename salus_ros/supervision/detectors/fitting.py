@@ -71,6 +71,16 @@ EPISODE_BUDGET = Budget(BUDGET, SEQUENCE_SPLIT, MARGIN)
 ROW_BUDGET = Budget(BUDGET, ROW_SPLIT)
 
 
+def episode_budget(total: float) -> Budget:
+    """The usual split and margin of another total, a number in (0, 1)."""
+    return Budget(total, SEQUENCE_SPLIT, MARGIN)
+
+
+def check_count(budget: Budget, episodes: int) -> None:
+    """Raise DetectorError, naming both numbers, where so few episodes can't hold the budget."""
+    _enough(budget, SEQUENCE_DETECTORS, dict.fromkeys(SEQUENCE_DETECTORS, episodes))
+
+
 def calibrate_episodes(
     episodes: Sequence[Episode],
     ranges: FloatArray,

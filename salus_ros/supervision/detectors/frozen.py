@@ -2,8 +2,9 @@
 
 Three quantities, each over the largest of the calibration's episodes:
 
-- `missed`: how far the plan would have gone by now at the speed that it had before it froze, for
-  at most `MISSED_ROWS`: a normal plan slows down before it rests, a frozen one stops dead;
+- `missed`, for each dimension: how far it would have gone by now at the speed that it had before
+  the repeats, for at most `MISSED_ROWS`: an arm's normal plan slows down before it rests, a frozen
+  one stops dead (a gripper's stops dead always, so it is compared with its own);
 - `repeats`: rows that the action has been the same; a rest that is longer than any;
 - `unseen`: how far the plan has gone while the policy's observation was the same to the bit.
 
@@ -23,40 +24,45 @@ from salus_ros.supervision.detectors.rows import Block
 # A step below this part of a typical one is a repeat.
 STILL = 0.02
 MISSED_ROWS = 5
-# The least that counts: a typical step missed for 3 rows, 5 repeats, 5 typical steps unseen.
-LEAST_REACH = np.array([2.0, 4.0, 4.0])
+# The least that counts: typical steps missed, rows repeated, typical steps unseen. A single repeat
+# is normal, so one at usual speed stays below.
+LEAST_MISSED, LEAST_REPEATS, LEAST_UNSEEN = 1.5, 4.0, 4.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FrozenState:
-    """speed: of the last row that moved, in typical steps; repeats [rows]; unseen: see module."""
+    """speed [dims]: of the last row that moved, in typical steps; repeats [rows]; unseen."""
 
-    speed: float = 0.0
+    speed: FloatArray
     repeats: int = 0
     unseen: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frozen:
-    """scale [dims]: typical size of each dimension's steps; reach [3]: missed, repeats, unseen."""
+    """scale [dims]: typical size of each dimension's steps; reach [dims + 2]: see `quantities`."""
 
     scale: FloatArray
     reach: FloatArray
 
     def fresh(self) -> FrozenState:
         """The state before an episode's first row."""
-        return FrozenState()
+        return FrozenState(np.zeros(len(self.scale)))
 
     def quantities(self, block: Block, before: FrozenState) -> tuple[FloatArray, FrozenState]:
-        """Missed, repeats and unseen [n, 3] at each row, and the state after the last."""
-        sizes = np.abs(block.steps / self.scale).max(axis=1).tolist()
+        """Missed by dimension, repeats and unseen [n, dims + 2], and the state after the rows."""
+        sizes = np.abs(block.steps / self.scale)
         speed, repeats, unseen = before.speed, before.repeats, before.unseen
-        found = np.empty((len(sizes), 3))
-        for row, (size, stuck) in enumerate(zip(sizes, block.stuck.tolist(), strict=True)):
-            repeats = repeats + 1 if size < STILL else 0
-            speed = speed if repeats else size
-            unseen = unseen + size if stuck else 0.0
-            found[row] = speed * min(repeats, MISSED_ROWS), repeats, unseen
+        found = np.zeros((len(sizes), len(self.reach)))
+        rows = zip(found, sizes, sizes.max(axis=1).tolist(), block.stuck.tolist(), strict=True)
+        for quantities, row, largest, stuck in rows:
+            if largest < STILL:
+                repeats += 1
+                quantities[:-2] = min(repeats, MISSED_ROWS) * speed
+            else:
+                repeats, speed = 0, row
+            unseen = unseen + largest if stuck else 0.0
+            quantities[-2], quantities[-1] = repeats, unseen
         return found, FrozenState(speed, repeats, unseen)
 
     def score(self, block: Block, before: FrozenState) -> tuple[FloatArray, FrozenState]:
@@ -68,9 +74,11 @@ class Frozen:
 def fit_frozen(episodes: Sequence[Block], ranges: FloatArray) -> Frozen:
     """From normal episodes; ranges [dims]."""
     steps = np.concatenate([np.abs(block.steps) for block in episodes])
-    unscaled = Frozen(_typical(steps, ranges), np.ones(3))
+    dims = len(ranges)
+    unscaled = Frozen(_typical(steps, ranges), np.ones(dims + 2))
     tops = [unscaled.quantities(block, unscaled.fresh())[0].max(axis=0) for block in episodes]
-    return replace(unscaled, reach=np.maximum(np.max(tops, axis=0), LEAST_REACH))
+    least = np.array([LEAST_MISSED] * dims + [LEAST_REPEATS, LEAST_UNSEEN])
+    return replace(unscaled, reach=np.maximum(np.max(tops, axis=0), least))
 
 
 def _typical(sizes: FloatArray, ranges: FloatArray) -> FloatArray:
