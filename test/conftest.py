@@ -24,6 +24,7 @@ def own_domain(monkeypatch, tmp_path):
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros_log"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     domain = use_free_domain()
     yield domain
     os.environ.pop("ROS_DOMAIN_ID", None)

@@ -42,6 +42,7 @@ from salus_ros.signals.layout import SIGNAL_NAMES, SignalVector
 from salus_ros.signals.monitor import StepSignals
 from salus_ros.supervision.gate import GateState
 from salus_ros.supervision.interventions import Intervention
+from salus_ros.supervision.journal.chain import Head
 
 if TYPE_CHECKING:
     from salus_ros.sim.episode import EpisodeStatus
@@ -356,9 +357,9 @@ def intervention_message(record: Intervention) -> InterventionMessage:
 
 
 def supervisor_state_message(
-    state: GateState, stamp: int, realtime: bool
+    state: GateState, stamp: int, realtime: bool, journal: Head
 ) -> SupervisorStateMessage:
-    """The gate's state as a message."""
+    """The gate's state as a message; journal: its newest line on disk."""
     message = SupervisorStateMessage(header=Header(stamp=time_message(stamp)))
     message.mode = int(state.mode)
     message.reasons = list(state.reasons)
@@ -378,4 +379,5 @@ def supervisor_state_message(
     ):
         setattr(message, name, getattr(state, name))
     message.realtime = realtime
+    message.journal_sequence, message.journal_hash = journal.sequence, journal.hash
     return message

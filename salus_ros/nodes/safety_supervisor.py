@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
@@ -23,12 +24,15 @@ from salus_ros.interfaces import Instant, JointState, nanoseconds, seconds
 from salus_ros.nodes import conversions, qos, realtime, topics
 from salus_ros.nodes.gate_parameters import GATE_PARAMETERS, gate_config
 from salus_ros.nodes.joint_input import joint_callback
+from salus_ros.nodes.journal_parameters import JOURNAL_PARAMETERS, open_journal
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.nodes.robot_parameters import LIMITS, ROBOT_PARAMETERS, load_robot_limits
 from salus_ros.nodes.run import run
 from salus_ros.supervision.errors import GateRefusal
 from salus_ros.supervision.gate import SafetyGate
+from salus_ros.supervision.journal.records import intervention_record, life_record
+from salus_ros.supervision.modes import Mode
 
 STATE_PERIOD = 0.1  # s between two SupervisorStates while nothing changes
 RIVAL_PERIOD = 1.0  # s between two looks for another publisher of commands
@@ -43,6 +47,7 @@ PARAMETERS = (
     *ROBOT_PARAMETERS,
     LIMITS,
     *GATE_PARAMETERS,
+    *JOURNAL_PARAMETERS,
     Parameter("require_prediction", True, "HOLD without a fresh, valid failure prediction."),
     Parameter("require_manager", True, "HOLD without the lifecycle manager's heartbeat."),
     Parameter("prediction_age", 0.5, "Largest age of a required prediction [s].", 0.05, 10.0),
@@ -70,6 +75,9 @@ class SafetySupervisor(ManagedNode):
         limits = load_robot_limits(self)
         self._range = (limits.gripper.closed, limits.gripper.open) if limits.gripper else (0.0, 0.0)
         self._gate = SafetyGate(gate_config(self, self._required_heartbeats()), limits)
+        self._journal = open_journal(self)
+        self.finally_do(self._journal.close)
+        self._reasons: Sequence[str] = ()
         self._last_joints = None
         self._realtime = False
         self._state_key: object = None
@@ -82,7 +90,8 @@ class SafetySupervisor(ManagedNode):
         # rclpy's first log call in a process takes 15 ms to find its own source: not in a tick.
         self.get_logger().info(
             f"gate of {len(self._names)} joints at {self.parameter('rate'):g} Hz, "
-            f"{100 * self.parameter('operating_fraction'):g} % of the robot's limits"
+            f"{100 * self.parameter('operating_fraction'):g} % of the robot's limits, "
+            f"journal in {self._journal.folder}"
         )
 
     def _keep_memory_and_garbage_quiet(self) -> None:
@@ -144,6 +153,7 @@ class SafetySupervisor(ManagedNode):
             self._gate.activate(joints, now)
         except GateRefusal as error:
             raise ConfigurationError(str(error)) from error
+        self._journal.feed(life_record("activated", Mode.INACTIVE, self._gate.mode, now))
         self._last_tick = self._next_state = now.steady
         self._next_rival_check = now.steady + nanoseconds(RIVAL_PERIOD)
         self._ticks = 0
@@ -171,9 +181,11 @@ class SafetySupervisor(ManagedNode):
             due += self._gate.period
             time.sleep(max(0.0, seconds(due - time.monotonic_ns())))
             self._tick()
-        self._gate.deactivate()
         self._publish_interventions()
-        self._publish_state(self._instant())
+        before, now = self._gate.mode, self._instant()
+        self._gate.deactivate()
+        self._journal.feed(life_record("deactivated", before, Mode.INACTIVE, now))
+        self._publish_state(now)
 
     def on_callback_error(self, error: Exception) -> None:
         """A fault of the supervisor itself: ESTOP; the stop goes on being published."""
@@ -206,6 +218,7 @@ class SafetySupervisor(ManagedNode):
         self._commands.publish(
             conversions.command_message(result.command, self._names, self._gripper)
         )
+        self._reasons = result.reasons
         self._publish_interventions()
         state_key = (result.mode, result.reasons, self._gate.plan_id)
         if now.steady >= self._next_state or state_key != self._state_key:
@@ -228,12 +241,16 @@ class SafetySupervisor(ManagedNode):
     def _publish_interventions(self) -> None:
         for intervention in self._gate.drain_interventions():
             self._interventions.publish(conversions.intervention_message(intervention))
+            self._journal.feed(intervention_record(intervention, self._reasons))
             if intervention.mode_after != intervention.mode_before:
                 self.get_logger().info(intervention.message)
 
     def _publish_state(self, now: Instant) -> None:
-        state = self._gate.state(now)
-        self._states.publish(conversions.supervisor_state_message(state, now.ros, self._realtime))
+        for warning in self._journal.poll():
+            self.get_logger().warning(warning)
+        state, head = self._gate.state(now), self._journal.head
+        message = conversions.supervisor_state_message(state, now.ros, self._realtime, head)
+        self._states.publish(message)
 
     # Input.
 

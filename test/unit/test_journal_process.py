@@ -221,7 +221,8 @@ def test_a_supervisor_without_any_writer_goes_on(folder):
     os.kill(journal.writer_pid, signal.SIGKILL)
     journal._process.wait()
     wait(lambda: not journal.feed(record(2)), "the pipe's end")
-    journal.poll()
+    assert journal.poll() == ["the journal's writer is gone: nothing is recorded any more"]
+    assert journal.poll() == []
     journal.close()
     again = Journal(folder)
     assert again.feed(record(1))
@@ -378,8 +379,8 @@ def test_impossible_folders_are_refused_in_one_line(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     for folder, says in [
-        (file, "not a folder"),
-        (file / "below", "Not a directory|not a folder"),
+        (file, "it is no folder: give a folder that can be written"),
+        (file / "below", "it is no folder"),
         (Path("/proc/salus"), "/proc/salus: "),
     ]:
         with pytest.raises(JournalError, match=says) as error:

@@ -48,6 +48,7 @@ class Journal:
         self.fed = self.refused = 0
         self.writer_pid = 0
         self._unsaid = False  # the newest records were left out, and the writer can't know yet
+        self._gone = False  # the writer, and the process that would begin another
         self._replies = b""
         self._warnings: list[str] = []
         self._error = ""
@@ -93,7 +94,9 @@ class Journal:
         """Take in what the writer tells, 1 us; returns its warnings, one line each."""
         if self._unsaid and self._send(encode(NOTE, self.fed)):
             self._unsaid = False
-        self._listen()
+        if not self._listen() and not self._gone:
+            self._gone = True
+            self._warnings.append("the journal's writer is gone: nothing is recorded any more")
         warnings, self._warnings = self._warnings, []
         return warnings
 

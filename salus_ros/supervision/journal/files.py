@@ -34,7 +34,7 @@ def make_folder(folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=FOLDER_MODE)
     if not folder.is_dir():
-        raise NotADirectoryError(20, "not a folder: give another", str(folder))
+        raise NotADirectoryError(20, "it is no folder", str(folder))
 
 
 def create(path: Path) -> int:

@@ -90,7 +90,8 @@ class Writer:
             "message": message,
             "details": dict(details),
         }
-        self._append(json.dumps(content)[1:-1].encode(), self._fed + left_out, left_out)
+        members = json.dumps(content, separators=(",", ":"))[1:-1].encode()
+        self._append(members, self._fed + left_out, left_out)
 
     def sync(self) -> None:
         """Have all on disk, and tell the newest number and hash."""
@@ -254,7 +255,9 @@ def _write(options: argparse.Namespace, again: bool) -> int:
             writer = open_writer(options, again, replies)
             break
         except (JournalError, OSError) as error:
-            text = one_line(options.folder, error) if isinstance(error, OSError) else str(error)
+            text = str(error)
+            if isinstance(error, OSError):
+                text = f"{one_line(options.folder, error)}: give a folder that can be written"
             if not again:
                 replies.send("error", text)
                 return REFUSED
