@@ -161,7 +161,7 @@ def _unseen(rows: LabelledRows) -> FloatArray:
     """Calibration actions without those that are scored."""
     scored = {row.tobytes() for row in rows.actions + 0.0}
     kept = [row.tobytes() not in scored for row in rows.calibration + 0.0]
-    return rows.calibration[np.array(kept)]
+    return np.asarray(rows.calibration[np.array(kept)])
 
 
 def _scores(fitted: DetectorCalibration, rows: LabelledRows, which: Indices) -> FloatArray:
