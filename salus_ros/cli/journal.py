@@ -24,21 +24,9 @@ app = typer.Typer(
     add_completion=False,
 )
 _MODES = ("INACTIVE", "NOMINAL", "LIMITED", "SLOW", "HOLD", "STOP", "ESTOP")
-# Of `show`, and which of them must not be cut.
-_COLUMNS = {
-    "line": True,
-    "time": True,
-    "mode": False,
-    "reason": True,
-    "value": True,
-    "bound": True,
-    "what": False,
-}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
-JournalPath = Annotated[
-    Path, typer.Argument(metavar="PATH", help="The journal's folder, or one of its files.")
-]
+JournalPath = Annotated[Path, typer.Argument(help="The journal's folder, or one of its files.")]
 JsonFile = Annotated[str, typer.Option("--json", help="File for the results; -: standard output.")]
 
 
@@ -171,28 +159,39 @@ def _entry_table(entries: list[Entry]) -> Table:
     from rich.markup import escape
 
     table = Table()
-    for name, keep_whole in _COLUMNS.items():
-        table.add_column(name, no_wrap=keep_whole)
+    for name in ("line", "time", "mode", "value / bound"):
+        table.add_column(name, no_wrap=name in ("line", "time"))
+    table.add_column("what", min_width=20, overflow="fold")
     for entry in entries:
-        before, after = entry.get("mode_before"), entry.get("mode_after")
-        mode = "" if after is None else str(after) if before == after else f"{before} → {after}"
-        worst = entry.get("worst")
-        left_out = entry.get("left_out")
-        what = str(entry.get("message", ""))
-        if left_out and entry.get("reason") != "journal_left_out":
-            what = f"({left_out} left out before) {what}"
-        if entry.get("kind") in ("begin", "end"):
-            what = f"{entry['kind']}: {what}"
-        table.add_row(
-            str(entry.get("sequence")),
-            _time_text(entry.get("wall")),
-            escape(mode),
-            escape(str(entry.get("reason", ""))),
-            _value_text(entry.get("value") if worst is None else worst),
-            _value_text(entry.get("bound")),
-            escape(what),
-        )
+        cells = str(entry.get("sequence")), _time_text(entry.get("wall")), _mode_text(entry)
+        cells = *cells, _judged_text(entry), _what_text(entry)
+        table.add_row(*(escape(_printable(cell)) for cell in cells))
     return table
+
+
+def _printable(text: str) -> str:
+    """Names come from strangers' messages: none may send commands to the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _mode_text(entry: Entry) -> str:
+    before, after = entry.get("mode_before"), entry.get("mode_after")
+    if after is None:
+        return ""
+    return str(after) if before == after else f"{before} → {after}"
+
+
+def _judged_text(entry: Entry) -> str:
+    worst, bound = entry.get("worst"), entry.get("bound")
+    value = _value_text(entry.get("value") if worst is None else worst)
+    return value if bound is None else f"{value} / {_value_text(bound)}"
+
+
+def _what_text(entry: Entry) -> str:
+    kind = f"{entry['kind']} of " if entry.get("kind") in ("begin", "end") else ""
+    text = f"{kind}{entry.get('reason', '')}: {entry.get('message', '')}"
+    left_out = entry.get("left_out")
+    return f"({left_out} left out before) {text}" if left_out else text
 
 
 def _value_text(value: object) -> str:
@@ -207,14 +206,16 @@ def _summary_tables(summary: Summary) -> list[Table]:
     reasons = Table("reason", "entries", "worst value", "bound", title=title)
     for reason, count in summary.reasons.most_common():
         value, bound = summary.worst.get(reason, (None, None))
-        reasons.add_row(escape(reason), str(count), _value_text(value), _value_text(bound))
+        reasons.add_row(
+            escape(_printable(reason)), str(count), _value_text(value), _value_text(bound)
+        )
     modes = Table("mode", "seconds", title=f"time in each mode, {summary.sessions} sessions")
     for mode in sorted(summary.modes, key=lambda m: _MODES.index(m) if m in _MODES else -1):
-        modes.add_row(escape(mode), f"{summary.modes[mode]:.1f}")
+        modes.add_row(escape(_printable(mode)), f"{summary.modes[mode]:.1f}")
     tables = [reasons, modes]
     if summary.detectors:
         detectors = Table("detector", "worst score", title="detectors")
         for name, score in sorted(summary.detectors.items()):
-            detectors.add_row(escape(name), f"{score:.4g}")
+            detectors.add_row(escape(_printable(name)), f"{score:.4g}")
         tables.append(detectors)
     return tables

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,11 @@ class Summary:
             "first_wall": self.first_wall,
             "last_wall": self.last_wall,
             "reasons": dict(self.reasons.most_common()),
-            "worst": {k: {"value": v, "bound": b} for k, (v, b) in self.worst.items()},
-            "detectors": self.detectors,
+            "worst": {
+                name: {"value": _plain(value), "bound": _plain(bound)}
+                for name, (value, bound) in self.worst.items()
+            },
+            "detectors": {name: _plain(score) for name, score in self.detectors.items()},
             "mode_seconds": self.modes,
         }
 
@@ -129,6 +133,11 @@ def _count_time(summary: Summary, entry: Entry, stay: dict[str, tuple[str, int]]
     stay[session] = str(entry.get("mode_after") or mode), now
 
 
+def _plain(value: float) -> float | str:
+    """As the journal itself has it: JSON has no infinity."""
+    return value if isfinite(value) else str(value)
+
+
 def _scores(entry: Entry) -> dict[str, float]:
     scores = entry.get("detectors")
     pairs = scores.items() if isinstance(scores, Mapping) else ()
@@ -147,6 +156,7 @@ def whole(value: object) -> int:
 def real(value: object) -> float | None:
     """A number of an entry, "inf" included; None where it is none."""
     try:
-        return float(value) if isinstance(value, int | float | str) else None
-    except ValueError:
+        number = float(value) if isinstance(value, int | float | str) else None
+    except (ValueError, OverflowError):
         return None
+    return None if number is None or isnan(number) else number
