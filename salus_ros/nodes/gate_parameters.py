@@ -27,6 +27,7 @@ DESCRIPTIONS = {
     "hard_faults_to_stop": "So many hard faults ...",
     "hard_fault_window": "... in so many seconds are a STOP [s].",
     "excess_allowed": "A plan may exceed the robot's limits by this factor; beyond: hard fault.",
+    "tool_speed": "Largest speed of the tool point, where there is a workspace [m/s].",
     "velocity_span": "A plan's velocity is judged over at least so long [s].",
     "curvature_span": "A plan's acceleration and jerk are judged over at least so long [s].",
     "jump_bound": "A plan farther from the commanded state is a hard fault [rad].",

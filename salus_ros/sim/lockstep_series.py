@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from salus_ros.policy.registry import make_backend
 from salus_ros.resources import config_file
 from salus_ros.sim.lockstep import EpisodeRun, Lockstep, LockstepConfig
 from salus_ros.sim.rig import Rig
 from salus_ros.supervision.limits import RobotLimits, load_limits
+from salus_ros.supervision.workspace import load_workspace
 
 JOINT_NAMES = tuple(f"panda_joint{i}" for i in range(1, 8))
 
 
 def panda_limits() -> RobotLimits:
-    """Limits of the simulated Panda."""
-    return load_limits(config_file("panda_joint_limits.yaml"), JOINT_NAMES, "panda_gripper")
+    """Limits of the simulated Panda, and the workspace of its rig."""
+    limits = load_limits(config_file("panda_joint_limits.yaml"), JOINT_NAMES, "panda_gripper")
+    return replace(limits, workspace=load_workspace(config_file("panda_workspace.yaml")))
 
 
 def run_series(

@@ -1,4 +1,4 @@
-"""Checks 1, 2 and 4 of a chunk: its shape and names, finiteness, and limits of what it asks for.
+"""Checks 1, 2, 4 and 6 of a chunk: shape and names, finiteness, limits and space.
 
 **How limits are judged.** Up to `excess_allowed` (2) times the robot's own limits is LIMITED,
 beyond is a hard fault, and so is a row outside the position limits. Velocity, acceleration and jerk
@@ -23,6 +23,7 @@ from math import nan
 import numpy as np
 
 from salus_ros.interfaces import NANOSECONDS, ActionChunk, FloatArray
+from salus_ros.supervision.arm_kinematics import posture
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.limits import ArmLimits, GripperLimits, RobotLimits
 
@@ -61,7 +62,7 @@ class CheckedActions:
 def check_actions(
     chunk: ActionChunk, limits: RobotLimits, config: GateConfig, now: int
 ) -> CheckedActions | Rejection:
-    """Checks 1, 2 and 4 in their order; never raises for any content of the right types.
+    """Checks 1, 2, 4 and 6 in their order; never raises for any content of the right types.
 
     What the plan asks for is judged from the row in force at `now` [ns, the plan's clock] on: the
     rows before it are over, and after a HOLD the arm has left them anyway.
@@ -69,15 +70,10 @@ def check_actions(
     columns = column_order(chunk, limits)
     if isinstance(columns, Rejection):
         return columns
-    fault = check_shape(chunk, len(columns), config)
+    fault = check_shape(chunk, len(columns), config) or check_finite(chunk)
     if fault is not None:
         return fault
     actions = np.asarray(chunk.actions, dtype=np.float64)
-    if not np.isfinite(actions).all():
-        row, column = np.argwhere(~np.isfinite(actions))[0]
-        return Rejection(
-            "chunk_not_finite", f"row {row}, column {column} is {actions[row, column]}", hard=True
-        )
     arm = actions[:, columns[: len(limits.arm.names)]]
     widths = actions[:, -1] if chunk.gripper_name else None
     fault = check_positions(arm, limits.arm) or check_widths(widths, limits.gripper)
@@ -90,7 +86,32 @@ def check_actions(
         name = limits.arm.names[joint]
         text = f"{quantity} of {name} is {excess:.3g} times the robot's limit"
         return Rejection(f"chunk_{quantity}", text, True, excess, config.excess_allowed)
-    return CheckedActions(*_clipped(arm, widths, limits), excess)
+    fault = check_space(arm[passed:], step, limits, config)
+    return fault or CheckedActions(*_clipped(arm, widths, limits), excess)
+
+
+def check_space(
+    rows: FloatArray, step: float, limits: RobotLimits, config: GateConfig
+) -> Rejection | None:
+    """Check 6: rows [n, joints], `step` s apart, in the workspace, the tool not far too fast.
+
+    A tool up to `excess_allowed` times too fast is no fault: the plan is then followed slower.
+    """
+    space = limits.workspace
+    if space is None:
+        return None
+    margin, row, text = space.worst_row(rows)
+    if margin < 0:
+        return Rejection("chunk_workspace", f"row {row} from now on: {text}", True, margin, 0.0)
+    span = min(_rows_in(config.curvature_span, step), max(len(rows) - 1, 1))
+    points = np.stack(posture(rows.T, space.tool).tool)
+    ways = np.linalg.norm(points[:, span:] - points[:, :-span], axis=0)
+    speed = float(ways.max()) / (span * step) if ways.size else 0.0
+    bound = config.excess_allowed * config.tool_speed
+    if speed > bound:
+        text = f"the tool moves at {speed:.3g} m/s, beyond {bound:.3g}"
+        return Rejection("chunk_tool_speed", text, True, speed, bound)
+    return None
 
 
 def column_order(chunk: ActionChunk, limits: RobotLimits) -> list[int] | Rejection:
@@ -121,6 +142,16 @@ def check_shape(chunk: ActionChunk, columns: int, config: GateConfig) -> Rejecti
     if not chunk.source_id:
         return Rejection("chunk_source", "the source id is empty", hard=True)
     return None
+
+
+def check_finite(chunk: ActionChunk) -> Rejection | None:
+    """NaN and infinities, before any comparison: a clamp lets NaN through."""
+    actions = np.asarray(chunk.actions, dtype=np.float64)
+    if np.isfinite(actions).all():
+        return None
+    row, column = np.argwhere(~np.isfinite(actions))[0]
+    text = f"row {row}, column {column} is {actions[row, column]}"
+    return Rejection("chunk_not_finite", text, hard=True)
 
 
 def check_positions(rows: FloatArray, limits: ArmLimits) -> Rejection | None:

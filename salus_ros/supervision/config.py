@@ -30,6 +30,7 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "hard_faults_to_stop": (1, 100),
         "hard_fault_window": (0.1, 60.0),
         "excess_allowed": (1.0, 10.0),
+        "tool_speed": (0.01, 5.0),
         "velocity_span": (0.0, 1.0),
         "curvature_span": (0.0, 1.0),
         "jump_bound": (0.001, 10.0),
@@ -60,6 +61,7 @@ class GateConfig:
     settle_time: ... and a chunk observed so long after the command came to rest has arrived.
     hard_faults_to_stop, hard_fault_window: so many hard faults in so many seconds are a STOP.
     excess_allowed: a plan may exceed the robot's limits by this factor; beyond: a hard fault.
+    tool_speed: largest speed of the tool point [m/s], where there is a workspace.
     velocity_span, curvature_span: divided differences of a plan are taken over at least so long
         (see `chunk_checks`).
     jump_bound: a chunk whose plan is farther from the commanded state is a hard fault.
@@ -87,6 +89,7 @@ class GateConfig:
     hard_faults_to_stop: int = 3
     hard_fault_window: float = 2.0
     excess_allowed: float = 2.0
+    tool_speed: float = 0.25
     velocity_span: float = 1 / 30
     curvature_span: float = 0.1
     jump_bound: float = 0.5

@@ -8,8 +8,6 @@ always still be stopped inside them. It is not a certified safety function.
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 
 from salus_ros.interfaces import (
@@ -17,15 +15,15 @@ from salus_ros.interfaces import (
     Instant,
     JointCommand,
     JointState,
-    nanoseconds,
     seconds,
 )
-from salus_ros.supervision.chunk_checks import Rejection, check_actions, jump
+from salus_ros.supervision.chunk_checks import Rejection, jump
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.errors import GateRefusal
-from salus_ros.supervision.freshness import ChunkOrder, ClockWatch
+from salus_ros.supervision.freshness import ClockWatch
 from salus_ros.supervision.gate_state import GateState, TickResult
 from salus_ros.supervision.gripper import GripperCommand
+from salus_ros.supervision.intake import ChunkIntake
 from salus_ros.supervision.interpolation import generator_limits
 from salus_ros.supervision.interventions import Intervention, InterventionQueue, Kind
 from salus_ros.supervision.limited import LimitedConditions, record_mode
@@ -33,14 +31,20 @@ from salus_ros.supervision.limits import RobotLimits
 from salus_ros.supervision.measurement import Measurement
 from salus_ros.supervision.modes import MODE_TEXTS, Cause, Mode, ModeMachine
 from salus_ros.supervision.motion import AIM_AHEAD, MotionGenerator, Step
-from salus_ros.supervision.plan import make_plan, scaled
+from salus_ros.supervision.parties import HardFaults, Heartbeats
+from salus_ros.supervision.plan import Plan
+from salus_ros.supervision.plan_clock import scaled
 from salus_ros.supervision.plan_keeper import PlanKeeper
 from salus_ros.supervision.reference import CurveLimits
+from salus_ros.supervision.space_guard import SpaceGuard
 
 __all__ = ["GateState", "SafetyGate", "TickResult"]
 
 # The plan's curve may use this share of the generator's limits: the rest is for catching up.
 CURVE_SHARE = 0.98
+# The clock is slowed so far that the tool keeps this share of its speed: what lies between it and
+# the limit is for catching up, and for a stop's bounds.
+TOOL_SPEED_SHARE = 0.88
 # A tick later than this many periods after the one before has missed its deadline.
 LATE_PERIODS = 1.5
 # A re-based command has arrived within this distance [rad].
@@ -77,12 +81,13 @@ class SafetyGate:
         self._generator = MotionGenerator(
             self._generator_limits, self.limits.arm.envelopes, config.operating_fraction
         )
-        self._measurement = Measurement(config, self.limits.arm)
-        self._order = ChunkOrder(config)
+        self._generator.guard = self._space_guard(config.tool_speed)
+        self._measurement = Measurement(config, self.limits)
+        self._intake = ChunkIntake(config, self.limits, self._curve_limits)
         self._gripper: GripperCommand | None = None
         self._plans = PlanKeeper(config, now)
-        self._heartbeats = dict.fromkeys(config.heartbeats, now.steady)
-        self._faults: deque[int] = deque(maxlen=config.hard_faults_to_stop)
+        self._heartbeats = Heartbeats(config, now)
+        self._faults = HardFaults(config)
         self._fault: Cause | None = None
         self._hold = False
         self._estop = False
@@ -98,6 +103,10 @@ class SafetyGate:
         self._limited = LimitedConditions(config, self._queue)
         self._sent = self._missed = self._accepted = self._rejected = 0
         self._recorded_before = self._queue.recorded
+
+    def _space_guard(self, tool_speed: float) -> SpaceGuard | None:
+        space = self.limits.workspace
+        return None if space is None else SpaceGuard(space, tool_speed, self._generator_limits)
 
     # ---- life -----------------------------------------------------------------------------------
 
@@ -162,8 +171,7 @@ class SafetyGate:
     def on_heartbeat(self, name: str, now: Instant) -> None:
         """An external party is alive; names that aren't required are ignored."""
         self._observe(now)
-        if name in self._heartbeats:
-            self._heartbeats[name] = now.steady
+        self._heartbeats.beat(name, now)
 
     def on_chunk(self, chunk: ActionChunk, now: Instant) -> bool:
         """Check a chunk, to be followed from the next tick on; whether accepted. Never raises."""
@@ -187,24 +195,11 @@ class SafetyGate:
             self._refuse(source_id, number, Rejection("chunk_malformed", problem, hard=True), now)
 
     def _take_chunk(self, chunk: ActionChunk, now: Instant) -> Rejection | None:
-        actions = check_actions(chunk, self.limits, self.config, now.ros)
-        if isinstance(actions, Rejection) and actions.reason not in _LIMIT_REASONS:
-            return actions
         standing = self._machine.holding or self.at_rest
-        late = self._order.check(chunk, now, standing)
-        if late is not None:
-            return late
-        if isinstance(actions, Rejection):
-            return actions
-        horizon = self.config.observation_age + AIM_AHEAD
-        begin = self._plans.clock.time
-        plan = make_plan(chunk, actions, now, begin, horizon, self._curve_limits)
-        first_due = plan.raw.position(plan.since_start(begin))
-        distance, joint = jump(first_due, self._generator.state[0])
-        if distance > self.config.jump_bound:
-            text = f"{self.limits.arm.names[joint]} is {distance:.3g} rad from the command"
-            return Rejection("chunk_jump", text, True, distance, self.config.jump_bound)
-        self._order.accept(chunk)
+        commanded = self._generator.state[0]
+        plan = self._intake.judge(chunk, now, standing, self._plans.clock, commanded)
+        if isinstance(plan, Rejection):
+            return plan
         self._accepted += 1
         self._plans.adopt(plan, self._machine.holding)
         return None
@@ -231,12 +226,9 @@ class SafetyGate:
 
     def _hard_fault(self, now: Instant) -> None:
         """Count a hard fault; too many in a short time are a STOP."""
-        config = self.config
-        self._faults.append(now.steady)
-        full = len(self._faults) == config.hard_faults_to_stop
-        if full and now.steady - self._faults[0] <= nanoseconds(config.hard_fault_window):
-            text = f"{len(self._faults)} in {config.hard_fault_window:g} s"
-            self._machine.latch(Cause("repeated_faults", text))
+        too_many = self._faults.count(now)
+        if too_many is not None:
+            self._machine.latch(too_many)
 
     # ---- requests -------------------------------------------------------------------------------
 
@@ -347,7 +339,7 @@ class SafetyGate:
             return
         self._plans.shift(step)
         self._measurement.shift(step)
-        self._order.shift(step)
+        self._intake.order.shift(step)
         if self._rest_since is not None:
             self._rest_since += step
         mode = self._machine.mode
@@ -376,7 +368,7 @@ class SafetyGate:
         if self._machine.holding and self.at_rest:
             self._plans.clock.anchor(now)
         causes.extend(self._plans.causes(now, self._machine.holding))
-        causes.extend(self._heartbeat_causes(now))
+        causes.extend(self._heartbeats.causes(now))
         if self._fault is not None:
             causes.append(self._fault)
         if self._estop:
@@ -388,14 +380,6 @@ class SafetyGate:
         if self._rebase is not None:
             causes.append(Cause("rebasing"))
         causes.extend(self._limited.causes())
-        return causes
-
-    def _heartbeat_causes(self, now: Instant) -> list[Cause]:
-        causes = []
-        for name, last in self._heartbeats.items():
-            age, bound = seconds(now.steady - last), self.config.heartbeats[name]
-            if age > bound:
-                causes.append(Cause("heartbeat_lost", f"{name}, {age:.3g} s", age, bound))
         return causes
 
     def _can_resume(self, now: Instant) -> bool:
@@ -411,7 +395,7 @@ class SafetyGate:
             self._hold_still(now)
             return
         self._rest_since = None
-        last, following = self._plans.clock.advance(now)
+        last, following = self._plans.clock.advance(now, self._stretch(plan))
         rate = self._plans.clock.rate
         time = plan.since_start(last)
         curve = plan.reference
@@ -425,6 +409,12 @@ class SafetyGate:
             self._fault = Cause("no_safe_step", f"chunk {plan.number} of {plan.source_id}")
             self._plans.drop()
             self._hard_fault(now)
+
+    def _stretch(self, plan: Plan) -> float:
+        """How fast the plan's clock may run, for the tool not to become too fast."""
+        speed = plan.tool_speed(plan.since_start(self._plans.clock.time))
+        allowed = TOOL_SPEED_SHARE * self.config.tool_speed
+        return allowed / speed if speed > allowed else 1.0
 
     def _hold_still(self, now: Instant) -> None:
         """Stop, stand, or move to where a reset re-bases the command."""
@@ -462,6 +452,7 @@ class SafetyGate:
         values = {
             "plan_deviation": self._deviation,
             "plan_exceeds_limits": plan.excess,
+            "tool_speed": plan.tool_speed(plan.since_start(time)) / self.config.tool_speed,
             "gripper_rate": lag,
         }
         self._limited.judge(values, self._machine.mode, self._plans.id, now)
@@ -505,9 +496,3 @@ class SafetyGate:
             chunks_rejected=self._rejected,
             interventions=self._queue.recorded - self._recorded_before,
         )
-
-
-# Check 4 comes after the order and age of a chunk (check 3).
-_LIMIT_REASONS = frozenset(
-    {"chunk_position", "chunk_gripper", "chunk_velocity", "chunk_acceleration", "chunk_jerk"}
-)

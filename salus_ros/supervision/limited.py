@@ -20,6 +20,7 @@ class LimitedConditions:
         self._conditions = {
             "plan_deviation": LastingCondition(config.deviation_bound, clear_ticks),
             "plan_exceeds_limits": LastingCondition(1.0, 0),
+            "tool_speed": LastingCondition(1.0, clear_ticks),
             "gripper_rate": LastingCondition(config.gripper_lag, 0),
         }
 

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import yaml
 
 from salus_ros.supervision.errors import LimitsError
+from salus_ros.supervision.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,11 @@ class GripperLimits:
 
 @dataclass(frozen=True, slots=True)
 class RobotLimits:
-    """All limits of a robot; gripper None: it has none."""
+    """All limits of a robot; gripper None: it has none; workspace None: it isn't looked at."""
 
     arm: ArmLimits
     gripper: GripperLimits | None
+    workspace: Workspace | None = None
 
 
 def load_limits(path: Path, joints: Sequence[str], gripper: str = "") -> RobotLimits:

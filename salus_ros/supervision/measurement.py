@@ -8,7 +8,7 @@ from math import inf, isfinite
 from salus_ros.interfaces import Instant, JointState, seconds
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.freshness import Aged
-from salus_ros.supervision.limits import ArmLimits
+from salus_ros.supervision.limits import RobotLimits
 from salus_ros.supervision.modes import Cause
 
 
@@ -26,9 +26,10 @@ def check_joint_state(joints: JointState, names: Sequence[str]) -> str:
 class Measurement:
     """The newest valid joint state. Invalid ones are counted and then missing: their age tells."""
 
-    def __init__(self, config: GateConfig, limits: ArmLimits) -> None:
+    def __init__(self, config: GateConfig, limits: RobotLimits) -> None:
         self._config = config
-        self._limits = limits
+        self._limits = limits.arm
+        self._workspace = limits.workspace
         self._aged: Aged | None = None
         self.positions: list[float] = []
         self.velocities: list[float] = []
@@ -71,7 +72,7 @@ class Measurement:
         return ""
 
     def outside(self) -> str:
-        """Which joint stands outside its position limits, in one line; empty: none does."""
+        """Which joint or point stands outside its limits, in one line; empty: none does."""
         limits = self._limits
         for name, q, low, high in zip(
             limits.names, self.positions, limits.lower, limits.upper, strict=True
@@ -80,7 +81,8 @@ class Measurement:
                 return (
                     f"{name} at {q:.4f} rad is outside {low:g} to {high:g}: move it inside by hand"
                 )
-        return ""
+        space = self._workspace
+        return "" if space is None else _moved_by_hand(space.outside(self.positions))
 
     def causes(self, now: Instant, commanded: Sequence[float], error_bound: float) -> list[Cause]:
         """Causes that the measurement gives at a tick."""
@@ -96,3 +98,7 @@ class Measurement:
         if error > error_bound:
             found.append(Cause("tracking_error", f"by {error:.3g} rad", error, error_bound))
         return found
+
+
+def _moved_by_hand(outside: str) -> str:
+    return f"{outside}: move it inside by hand" if outside else ""

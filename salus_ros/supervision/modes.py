@@ -48,6 +48,7 @@ CAUSES: Mapping[str, CauseKind] = MappingProxyType(
     {
         "plan_deviation": CauseKind(Mode.LIMITED, "the command is away from the plan"),
         "plan_exceeds_limits": CauseKind(Mode.LIMITED, "the plan exceeds the robot's limits"),
+        "tool_speed": CauseKind(Mode.LIMITED, "the plan moves the tool faster than it may"),
         "gripper_rate": CauseKind(Mode.LIMITED, "the plan moves the gripper faster than it may"),
         "resuming": CauseKind(Mode.HOLD, "waits for a chunk observed since the arm came to rest"),
         "rebasing": CauseKind(Mode.HOLD, "moves the command to the measured position"),

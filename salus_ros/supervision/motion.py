@@ -14,10 +14,11 @@ through the samples keeps the operating limits. A joint whose candidate is not t
 trajectory to the reference within the absolute limits instead, which keeps them by construction.
 
 **Can still stop.** With each state goes its certified stop (`stop`): Ruckig's whole trajectory to
-rest, inside the position limits and the velocity envelope. A candidate without one is not sent:
-first the plan's position is approached at rest; then the joints that can't do that either go along
-their own stops; then all do. The remainder of a certified stop is certified, too, so from the
-first tick to the last there is a next sample.
+rest, inside the position limits, the velocity envelope, the workspace and the tool's speed. A
+candidate without one is not sent: first the plan's position is approached at rest; then the joints
+that can't do that either go along their own stops; then all do. (Where only the tool would be too
+fast, one sample along the stop is enough, and the next tick tries the plan again.) The remainder of
+a certified stop is certified, too, so from the first tick to the last there is a next sample.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from ruckig import Synchronization, Trajectory
 from salus_ros.supervision.interpolation import GeneratorLimits, edge_is_smooth
 from salus_ros.supervision.limits import VelocityEnvelope
 from salus_ros.supervision.reference import State
+from salus_ros.supervision.space_guard import TOO_FAST, SpaceGuard
 from salus_ros.supervision.stop import SPEED_MIN, Stop, inside, ruckig_solver, solve
 
 # Share of a limit that catching up may use even where the reference takes nearly all of it.
@@ -46,6 +48,7 @@ class Step(Enum):
 
     TRACK = "track"
     APPROACH = "approach"
+    BRAKE = "brake"
     STOP = "stop"
 
 
@@ -73,6 +76,15 @@ class MotionGenerator:
         self._along = 0.0
         # Counts the samples, so that a tick that failed can tell whether it has its own already.
         self.samples = 0
+
+    @property
+    def guard(self) -> SpaceGuard | None:
+        """What keeps workspace and tool speed; None: nothing does."""
+        return self._stop.guard
+
+    @guard.setter
+    def guard(self, guard: SpaceGuard | None) -> None:
+        self._stop.guard = guard
 
     def start(self, positions: Sequence[float]) -> bool:
         """Begin at rest at positions [rad]; False (and nothing changed) outside the limits."""
@@ -118,7 +130,7 @@ class MotionGenerator:
             candidate = _mixed(candidate, self._towards(aim, AIM_AHEAD, room), rough)
         if not self._send(candidate):
             return Step.TRACK
-        return self.approach(aim[0])
+        return self._brake() or self.approach(aim[0])
 
     def approach(self, positions: Sequence[float]) -> Step:
         """Next sample towards positions at rest, moved into the limits; else along the stop.
@@ -137,7 +149,16 @@ class MotionGenerator:
         failing = self._send(candidate)
         if failing and len(failing) < self._joints:
             failing = self._send(_mixed(candidate, self._along_stop(), failing))
-        return self.stop() if failing else Step.APPROACH
+        if failing:
+            return self._brake() or self.stop()
+        return Step.APPROACH
+
+    def _brake(self) -> Step | None:
+        """Where the tool would be too fast: one sample along the stop, then the plan again."""
+        if self._stop.blocked != TOO_FAST:
+            return None
+        self.stop()
+        return Step.BRAKE
 
     def _catch_up(
         self,
@@ -222,6 +243,7 @@ class MotionGenerator:
 
         They are those whose edge is rough or whose stop is not certified.
         """
+        self._stop.blocked = ""
         failing = self._rough_edges(candidate)
         if failing:
             return failing

@@ -1,4 +1,4 @@
-"""An accepted chunk as a plan in time, and the clock that it is followed on."""
+"""An accepted chunk as a plan in time."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ from math import ceil
 
 import numpy as np
 
-from salus_ros.interfaces import NANOSECONDS, ActionChunk, Instant, nanoseconds, seconds
+from salus_ros.interfaces import (
+    NANOSECONDS,
+    ActionChunk,
+    FloatArray,
+    Instant,
+    nanoseconds,
+    seconds,
+)
+from salus_ros.supervision.arm_kinematics import Tool, posture, tool_jacobian, tool_speed
 from salus_ros.supervision.chunk_checks import CheckedActions
 from salus_ros.supervision.freshness import Aged
 from salus_ros.supervision.reference import (
     KNOT_SPACING_MIN,
     Curve,
     CurveLimits,
-    Row,
     control_points,
     feasible_points,
 )
 
 # Rows kept around those that can be followed: a spline's memory is shorter.
 ROWS_AROUND = 8
+# The clock is slowed for what the tool does so far ahead [s]: its ramp needs the time.
+SPEED_AHEAD = 0.5
 
 
 @dataclass(slots=True)
@@ -28,7 +37,8 @@ class Plan:
     """What is followed: curves over the time [s] since `start` [ns of the ROS clock].
 
     reference: the curve to follow; raw: the one through every row, that deviations are measured
-    from; widths: the gripper's, row by row (None: it keeps its command); end [s].
+    from; widths: the gripper's, row by row (None: it keeps its command); end [s]; tool_speeds: the
+    tool's largest speed [m/s] soon after each knot of `reference` (empty: unknown).
     """
 
     source_id: str
@@ -43,6 +53,7 @@ class Plan:
     widths: list[float] | None
     end: float
     excess: float
+    tool_speeds: list[float]
 
     def since_start(self, time: int) -> float:
         """A time of the plan's clock [ns] as seconds since its start."""
@@ -55,6 +66,10 @@ class Plan:
     def width(self, time: int) -> float | None:
         """Gripper's opening width [m] at a time [ns]: the row in force, as a step."""
         return None if self.widths is None else self.widths[self.row(time)]
+
+    def tool_speed(self, time: float) -> float:
+        """The tool's largest speed [m/s] in the next SPEED_AHEAD s from a time [s] on."""
+        return self.tool_speeds[self.reference.segment(time)[0]] if self.tool_speeds else 0.0
 
     def shift(self, jump: int) -> None:
         """Follow a jump of the ROS clock [ns]."""
@@ -70,6 +85,7 @@ def make_plan(
     begin: int,
     horizon: float,
     limits: CurveLimits,
+    tool: Tool | None = None,
 ) -> Plan:
     """Curves for the rows that can be followed: from `begin` [ns] until `horizon` s from now."""
     rows = actions.rows if len(actions.rows) > 1 else np.repeat(actions.rows, 2, axis=0)
@@ -100,69 +116,14 @@ def make_plan(
         widths=None if actions.widths is None else actions.widths.tolist(),
         end=seconds((len(rows) - 1) * chunk.time_step),
         excess=actions.excess,
+        tool_speeds=[] if tool is None else _tool_speeds(points, step, tool),
     )
 
 
-class PlanClock:
-    """The time of the plan that each command stands for.
-
-    A plan is timed on the ROS clock, commands come one period apart on the trajectory clock. While
-    ticks are on time the two run alike. Each tick that comes too late puts the commands further
-    behind the plan; this clock then runs up to `SLEW` faster, its rate changed by at most `RAMP`
-    a second, until they are level again: the plan's velocity is scaled by at most `SLEW` and never
-    steps, and no command is ever further from the one before than the limits allow. At rest the
-    clock is set (`anchor`), for then nothing moves.
-    """
-
-    SLEW = 0.05
-    RAMP = 0.25
-    # Behind (or ahead) by so many ticks it begins to slew, and ends when level within half a tick.
-    BEGIN_TICKS = 1.5
-    END_TICKS = 0.5
-    BEGIN_MIN = 5_000_000
-
-    def __init__(self, period: int, now: Instant) -> None:
-        self._period = period
-        self.time = now.ros
-        self.rate = 1.0
-        self._slewing = False
-
-    def anchor(self, now: Instant) -> None:
-        """Set the clock to now; only while nothing moves."""
-        self.time = now.ros
-        self.rate = 1.0
-        self._slewing = False
-
-    def shift(self, jump: int) -> None:
-        """Follow a jump of the ROS clock [ns]."""
-        self.time += jump
-
-    def lag(self, now: Instant) -> int:
-        """How far the next command will be behind now [ns]."""
-        return now.ros - self.time - self._period
-
-    def advance(self, now: Instant) -> tuple[int, int]:
-        """The plan's time of the last command and of the next one [ns]."""
-        self._steer(self.lag(now))
-        before = self.time
-        self.time += round(self._period * self.rate)
-        return before, self.time
-
-    def _steer(self, lag: int) -> None:
-        begin = max(self.BEGIN_TICKS * self._period, self.BEGIN_MIN)
-        self._slewing = abs(lag) > (self.END_TICKS * self._period if self._slewing else begin)
-        wanted = 0.0
-        if self._slewing:
-            # In the last stretch no faster than the ramp can brake in time.
-            wanted = min(self.SLEW, (2 * self.RAMP * seconds(abs(lag))) ** 0.5)
-            wanted = wanted if lag > 0 else -wanted
-        change = self.RAMP * seconds(self._period)
-        self.rate = 1.0 + min(max(wanted, self.rate - 1.0 - change), self.rate - 1.0 + change)
-
-
-def scaled(state: tuple[Row, Row, Row], rate: float) -> tuple[Row, Row, Row]:
-    """A state of a curve as it is seen on a clock at which the curve's time runs at `rate`."""
-    if rate == 1.0:
-        return state
-    q, v, a = state
-    return q, [rate * x for x in v], [rate * rate * x for x in a]
+def _tool_speeds(points: FloatArray, step: float, tool: Tool) -> list[float]:
+    """For each segment of a curve the tool's largest speed [m/s] from there on for a while."""
+    knots = (points[:-2] + 4 * points[1:-1] + points[2:]) / 6
+    velocities = (points[2:] - points[:-2]) / (2 * step)
+    speeds = tool_speed(tool_jacobian(posture(knots.T, tool)), velocities.T)
+    ahead = ceil(SPEED_AHEAD / step) + 1
+    return [float(speeds[k : k + ahead + 1].max()) for k in range(len(speeds) - 1)]

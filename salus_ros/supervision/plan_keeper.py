@@ -5,7 +5,8 @@ from __future__ import annotations
 from salus_ros.interfaces import Instant, nanoseconds, seconds
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.modes import Cause
-from salus_ros.supervision.plan import Plan, PlanClock
+from salus_ros.supervision.plan import Plan
+from salus_ros.supervision.plan_clock import PlanClock
 
 
 class PlanKeeper:
@@ -16,7 +17,7 @@ class PlanKeeper:
         self._period = config.period
         self._next: Plan | None = None
         self.plan: Plan | None = None
-        self.clock = PlanClock(config.period, now)
+        self.clock = PlanClock(config.period, config.observation_age, now)
 
     @property
     def id(self) -> tuple[str, int]:
@@ -25,11 +26,17 @@ class PlanKeeper:
 
     def adopt(self, plan: Plan, holding: bool) -> None:
         """Follow a plan now, or once it begins where another one leads up to it."""
-        begins_later = plan.start > self.clock.time + self._period
-        if begins_later and self.plan is not None and not holding:
-            self._next = plan
+        if self._leads_up_to(plan) or self.plan is None or holding:
+            self._take_up(plan)
         else:
-            self.plan, self._next = plan, None
+            self._next = plan
+
+    def _leads_up_to(self, plan: Plan) -> bool:
+        return plan.start <= self.clock.time_for(plan.observation_stamp) + self._period
+
+    def _take_up(self, plan: Plan) -> None:
+        self.clock.take_up(plan.observation_stamp)
+        self.plan, self._next = plan, None
 
     def drop(self) -> None:
         """Follow nothing."""
@@ -44,9 +51,9 @@ class PlanKeeper:
 
     def causes(self, now: Instant, holding: bool) -> list[Cause]:
         """Why the plan can't be followed at this tick."""
+        if self._next is not None and self._leads_up_to(self._next):
+            self._take_up(self._next)
         following = self.clock.time + self._period
-        if self._next is not None and following >= self._next.start:
-            self.plan, self._next = self._next, None
         if self.plan is None:
             return [Cause("plan_missing")]
         age = self.plan.observation.seconds(now)

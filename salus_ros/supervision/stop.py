@@ -18,6 +18,7 @@ from ruckig import (
 from salus_ros.supervision.interpolation import TOLERANCE, GeneratorLimits
 from salus_ros.supervision.limits import VelocityEnvelope
 from salus_ros.supervision.reference import State
+from salus_ros.supervision.space_guard import SpaceGuard
 
 # Ruckig needs some velocity to work with, also where the reference or the envelope leaves none.
 SPEED_MIN = 0.02
@@ -62,10 +63,14 @@ class Stop:
         self._request.target_acceleration = [0.0] * joints
         self._envelopes = [(j, e) for j, e in enumerate(envelopes) if e is not None]
         self._fraction = envelope_fraction
+        self.guard: SpaceGuard | None = None
+        # Why the guard refused the last state; empty: it didn't.
+        self.blocked = ""
 
     def from_state(self, state: State) -> tuple[Trajectory | None, list[int]]:
         """The trajectory from a state to rest, and the joints that would leave a limit on it."""
         limits = self._limits
+        self.blocked = ""
         failing = [
             j
             for j, (v, a, top, steepest, jerk) in enumerate(
@@ -86,13 +91,18 @@ class Stop:
         if not solve(self._solver, request, trajectory):
             return None, list(range(len(limits.velocity)))
         ends = trajectory.at_time(trajectory.duration)[0]
-        for j, (q, v, a, end) in enumerate(zip(*state, ends, strict=True)):
-            turn = q + turning(v, a, limits.jerk[j])
+        turns = [turning(v, a, j) for v, a, j in zip(*state[1:], limits.jerk, strict=True)]
+        for j, (q, way, end) in enumerate(zip(state[0], turns, ends, strict=True)):
+            turn = q + way
             low, high = limits.lower[j] - TOLERANCE, limits.upper[j] + TOLERANCE
             if not (low <= min(q, turn, end) and max(q, turn, end) <= high):
                 failing.append(j)
         if self._envelopes:
             failing += self._outside_envelopes(trajectory, state[0], ends)
+        if self.guard is not None and not failing:
+            self.blocked = self.guard.blocks(state, trajectory, ends, turns)
+            if self.blocked:
+                failing = list(range(len(limits.velocity)))
         return (None if failing else trajectory), failing
 
     def _outside_envelopes(

@@ -13,8 +13,15 @@ from itertools import pairwise
 import numpy as np
 
 from salus_ros.interfaces import FloatArray, JointCommand, seconds
+from salus_ros.supervision.arm_kinematics import (
+    POINT_NAMES,
+    posture,
+    tool_jacobian,
+    tool_speed,
+)
 from salus_ros.supervision.interpolation import CONTROLLER_PERIOD, Samples, cubic, quintic
 from salus_ros.supervision.limits import ArmLimits
+from salus_ros.supervision.workspace import Workspace
 
 # Rounding of a third difference of radians over 1 ms is 1e-5 rad/s^3, of limits above 1000.
 RELATIVE_TOLERANCE = 1e-6
@@ -67,6 +74,27 @@ def verify(
         ticks = CONTROLLER_PERIOD / step
         found += _differences(fine, CONTROLLER_PERIOD, operating, f"{name} at 1 kHz", 0, ticks)
     return found
+
+
+def verify_space(
+    commands: Sequence[JointCommand], workspace: Workspace, tool_speed_limit: float
+) -> list[Violation]:
+    """Commands with a point outside the workspace [m], or the tool faster than its limit [m/s]."""
+    q = np.array([command.positions for command in commands])
+    v = np.array([command.velocities for command in commands])
+    return space_violations(q, v, workspace, tool_speed_limit)
+
+
+def space_violations(
+    q: FloatArray, v: FloatArray, workspace: Workspace, tool_speed_limit: float
+) -> list[Violation]:
+    """The same for positions [n, 7] rad and velocities [n, 7] rad/s."""
+    place = posture(q.T, workspace.tool)
+    margins = np.array(workspace.margins(place))
+    speeds = np.asarray(tool_speed(tool_jacobian(place), v.T))[:, None]
+    zero, limit = np.zeros(len(margins)), np.array([tool_speed_limit])
+    outside = _beyond(-margins.T, zero, "samples", "position", POINT_NAMES)
+    return outside + _beyond(speeds, limit, "samples", "velocity", ("tool point",))
 
 
 def _rested(q: FloatArray) -> FloatArray:

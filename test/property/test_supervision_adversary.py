@@ -18,16 +18,20 @@ from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.gate import SafetyGate
 from salus_ros.supervision.limits import ArmLimits, RobotLimits, load_limits
 from salus_ros.supervision.modes import Mode
-from salus_ros.supervision.verification import verify
+from salus_ros.supervision.verification import space_violations, verify, verify_space
+from salus_ros.supervision.workspace import Workspace, load_workspace
 
 CONFIG = Path(__file__).parents[2] / "config"
 ROBOTS = ("panda", "fr3")
+# Lowers the hand onto the table, and stretches the arm.
+DOWN = np.array([0.0, 1.0, 0.0, 0.5, 0.0, 0.3, 0.0])
 MIDDLE = np.array([0.0, 0.0, 0.0, -1.5, 0.0, 1.8, 0.0])
 
 
 def robot_limits(robot: str) -> RobotLimits:
     joints = [f"{robot}_joint{j}" for j in range(1, 8)]
-    return load_limits(CONFIG / f"{robot}_joint_limits.yaml", joints, f"{robot}_gripper")
+    limits = load_limits(CONFIG / f"{robot}_joint_limits.yaml", joints, f"{robot}_gripper")
+    return replace(limits, workspace=load_workspace(CONFIG / f"{robot}_workspace.yaml"))
 
 
 class StopCheck:
@@ -36,6 +40,9 @@ class StopCheck:
     def __init__(self, limits: ArmLimits, jerk: list[float], fraction: float) -> None:
         joints = len(limits.names)
         self.limits, self.fraction = limits, fraction
+        self.space: Workspace | None = None
+        self.tool_speed = 0.25
+        self.sampled: list[tuple[Any, Any]] = []
         self.solver, self.request = Ruckig(joints), InputParameter(joints)
         self.request.control_interface = ControlInterface.Velocity
         self.request.synchronization = Synchronization.No
@@ -45,6 +52,15 @@ class StopCheck:
         self.request.max_acceleration = list(limits.acceleration)
         self.request.max_jerk = jerk
         self.low, self.high = np.array(limits.lower), np.array(limits.upper)
+
+    def check_space(self) -> None:
+        """All stops so far, together: they lie in the workspace and are slow enough."""
+        if self.space is None or not self.sampled:
+            return
+        q, v = (np.concatenate([pair[k] for pair in self.sampled]) for k in (0, 1))
+        outside = space_violations(q, v, self.space, self.tool_speed)
+        assert not outside, str(outside[0])
+        self.sampled.clear()
 
     def stays_inside(self, command: JointCommand) -> bool:
         request = self.request
@@ -57,6 +73,7 @@ class StopCheck:
         sampled = [trajectory.at_time(float(time)) for time in times]
         q, v = (np.array([sample[k] for sample in sampled]) for k in (0, 1))
         inside = (q >= self.low - 1e-9).all() and (q <= self.high + 1e-9).all()
+        self.sampled.append((q, v))
         return bool(inside) and self._inside_envelopes(q, v)
 
     def _inside_envelopes(self, q: Any, v: Any) -> bool:
@@ -80,6 +97,7 @@ class World:
     rate: float
     seed: int
     fraction: float = 0.5
+    space: bool = True
     config: GateConfig = field(init=False)
     random: np.random.Generator = field(init=False)
     commands: list[JointCommand] = field(default_factory=list)
@@ -96,12 +114,15 @@ class World:
             settle_time=0.02,
         )
         self.limits = robot_limits(self.robot)
+        if not self.space:
+            self.limits = replace(self.limits, workspace=None)
         self.gate = SafetyGate(self.config, self.limits)
         operating = self.limits.arm.operating(self.config.operating_fraction)
         self.operating = operating
         self.stop_check = StopCheck(
             operating, self.gate._generator.limits.jerk, self.config.operating_fraction
         )
+        self.stop_check.space = self.limits.workspace
         self.now = Instant(10**15, 77)
         self.number, self.source = 0, "policy-0"
         self.stuck = 0
@@ -112,7 +133,11 @@ class World:
 
     def _start(self) -> Any:
         low, high = np.array(self.limits.arm.lower), np.array(self.limits.arm.upper)
-        return low + (high - low) * self.random.uniform(0.05, 0.95, len(low))
+        space = self.limits.workspace
+        while True:
+            start = low + (high - low) * self.random.uniform(0.05, 0.95, len(low))
+            if space is None or space.worst_row(start[None])[0] > 0.002:
+                return start
 
     def joints(self) -> JointState:
         noise = self.random.uniform(-1e-3, 1e-3, len(self.measured))
@@ -126,7 +151,7 @@ class World:
         """A way to move for a while, within what chunk checks let through, or not."""
         random, here = self.random, self.measured
         low, high = np.array(self.limits.arm.lower), np.array(self.limits.arm.upper)
-        kind = random.choice(["sine", "point", "edge", "bang", "walk", "still"])
+        kind = random.choice(["sine", "point", "edge", "bang", "walk", "still", "down"])
         frequency, phase = random.uniform(0.05, 4.0), random.uniform(0, 6.28, len(low))
         size = random.uniform(0, 0.4) * min(1.0, 1.5 / frequency)
         goal = here + random.uniform(-0.45, 0.45, len(low))
@@ -144,6 +169,7 @@ class World:
             "bang": lambda time: here + 0.1 * np.sign(np.sin(frequency * 3 * time + phase)),
             "walk": lambda time: here + random.normal(0, 0.02, len(low)),
             "still": lambda time: here,
+            "down": lambda time: here + 0.1 * speed * (time - began) * DOWN,
         }
         chosen = motions[str(kind)]
         self.motion = lambda time: np.clip(chosen(time), low, high)
@@ -285,8 +311,13 @@ class World:
         fraction = self.config.operating_fraction
         violations = verify(self.commands, self.operating, self.gate.period, fraction)
         assert not violations, "\n".join(str(violation) for violation in violations)
+        space = self.limits.workspace
+        if space is not None:
+            outside = verify_space(self.commands, space, self.config.tool_speed)
+            assert not outside, "\n".join(str(violation) for violation in outside)
         for k, command in enumerate(self.commands[::stops]):
             assert self.stop_check.stays_inside(command), f"no stop from tick {k * stops}"
+        self.stop_check.check_space()
         gripper = self.limits.gripper
         assert gripper is not None
         widths = np.array([command.gripper for command in self.commands])
@@ -296,7 +327,7 @@ class World:
 
 
 def run(robot: str, rate: float, seed: int, ticks: int, stops: int = 1) -> World:
-    world = World(robot, rate, seed)
+    world = World(robot, rate, seed, space=seed % 2 == 0)
     for _ in range(ticks):
         world.act()
     world.stop()
@@ -370,7 +401,7 @@ DEEDS: dict[str, Callable[[World, int], object]] = {
 def test_no_sequence_of_deeds_leaves_a_limit(
     robot: str, rate: float, seed: int, deeds: list[tuple[str, int, int]]
 ) -> None:
-    world = World(robot, rate, seed)
+    world = World(robot, rate, seed, space=seed % 2 == 0)
     world.choose_motion()
     # Get it moving: what is done to an arm at rest shows little.
     for _ in range(round(0.3 * rate)):

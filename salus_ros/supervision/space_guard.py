@@ -1,0 +1,190 @@
+"""Check 6 of a commanded state and of its whole stop: workspace and tool speed.
+
+Sampling a stop at every tick costs more than a tick has. So a stop is looked at with bounds that
+hold between the looks, too:
+
+**Workspace.** A point moves by at most sum_j L_j * (travel of joint j), L_j the largest lever arm
+(`lever_bounds`). Where the margin at the start is larger than that, the whole stop is inside: one
+look, nearly always. Otherwise the stop is halved, looked at in the middle, and so on, until the
+margin of each look covers its part; a stop that isn't covered after `LOOKS_MAX` looks is refused.
+
+**Tool speed.** With J the tool's Jacobian at some place on the stop, the tool's velocity is
+J v(t) + e, |e| <= (sum_j sqrt(L_j) |v_j|) (sum_k sqrt(L_k) way_k), way_k: what joint k went since
+that place: a column of J changes by at most min(L_j, L_k) <= sqrt(L_j L_k) for 1 rad of joint k.
+Between two looks a time h apart, J v(t) leaves the straight line by at most
+sum_j |J_j| jerk_j h^2 / 8, and a norm along a line is largest at its ends. The looks are chosen so
+close that this is `GAP_SHARE` of the limit. J is worked out anew only where the bound with the old
+one is too large. Once the peak velocities of what is left of the stop can't exceed the limit,
+whatever their signs, no more looks are needed; for slow motions that is at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ruckig import Trajectory
+
+from salus_ros.supervision.arm_kinematics import (
+    Posture,
+    lever_bounds,
+    posture,
+    tool_jacobian,
+    tool_speed,
+)
+from salus_ros.supervision.interpolation import GeneratorLimits
+from salus_ros.supervision.reference import State
+from salus_ros.supervision.workspace import Workspace
+
+# Why a state is refused.
+OUTSIDE = "workspace"
+TOO_FAST = "tool_speed"
+
+LOOKS_MAX = 12
+GAP_SHARE = 0.02
+SPEED_LOOKS_MAX = 40
+# A joint slower than this [rad/s], with as little acceleration, doesn't move: it adds no jerk.
+STILL = 1e-9
+
+
+class _Base:
+    """A place on a stop, with the tool's Jacobian there."""
+
+    __slots__ = ("jacobian", "norms", "positions")
+
+    def __init__(self, positions: list[float], place: Posture) -> None:
+        self.positions = positions
+        self.jacobian = tool_jacobian(place)
+        self.norms = [math.sqrt(x * x + y * y + z * z) for x, y, z in self.jacobian]
+
+
+class SpaceGuard:
+    """Whether states can be stopped inside the workspace, the tool slower than `tool_speed`."""
+
+    def __init__(self, workspace: Workspace, limit: float, limits: GeneratorLimits) -> None:
+        """limit: of the tool's speed [m/s]."""
+        self.workspace = workspace
+        self.limit = limit
+        self._jerk = limits.jerk
+        self._levers = lever_bounds(workspace.tool)
+        # The tool point is on the seventh joint's axis.
+        self._roots = [math.sqrt(lever) for lever in self._levers[:-1]] + [0.0]
+
+    def blocks(self, state: State, stop: Trajectory, ends: list[float], turns: list[float]) -> str:
+        """Why a state may not be commanded: "", OUTSIDE or TOO_FAST.
+
+        stop: its stop, ending at `ends`; turns: how far each joint goes before it turns round.
+        """
+        q = state[0]
+        extra, travel = _travels(q, ends, turns)
+        place = posture(q, self.workspace.tool)
+        margin = min(self.workspace.margins(place))
+        if margin < self._reach(travel) and (
+            margin < 0 or not self._stays_inside(stop, q, ends, extra)
+        ):
+            return OUTSIDE
+        return "" if self._stays_slow(place, state, stop, ends, extra) else TOO_FAST
+
+    def _reach(self, travel: Sequence[float]) -> float:
+        return sum(lever * way for lever, way in zip(self._levers, travel, strict=True))
+
+    def _stays_inside(
+        self, stop: Trajectory, start: list[float], ends: list[float], extra: list[float]
+    ) -> bool:
+        parts = [(0.0, stop.duration, start, ends)]
+        for _ in range(LOOKS_MAX):
+            if not parts:
+                return True
+            begin, end, q0, q1 = parts.pop()
+            middle = (begin + end) / 2
+            q = stop.at_time(middle)[0]
+            margin = min(self.workspace.margins(posture(q, self.workspace.tool)))
+            if margin < 0:
+                return False
+            before = [abs(x - y) + e for x, y, e in zip(q, q0, extra, strict=True)]
+            after = [abs(x - y) + e for x, y, e in zip(q1, q, extra, strict=True)]
+            if margin < self._reach(before):
+                parts.append((begin, middle, q0, q))
+            if margin < self._reach(after):
+                parts.append((middle, end, q, q1))
+        return not parts
+
+    def _stays_slow(
+        self, place: Posture, state: State, stop: Trajectory, ends: list[float], extra: list[float]
+    ) -> bool:
+        base = _Base(state[0], place)
+        if self._surely_slow(base, state, ends, extra):
+            return True
+        if float(tool_speed(base.jacobian, state[1])) > self.limit:
+            return False
+        moving = [abs(v) > STILL or abs(a) > STILL for v, a in zip(*state[1:], strict=True)]
+        jerks = [j if m else 0.0 for j, m in zip(self._jerk, moving, strict=True)]
+        bend = sum(n * j for n, j in zip(base.norms, jerks, strict=False)) / 8
+        looks = math.ceil(stop.duration * math.sqrt(bend / (GAP_SHARE * self.limit)))
+        step = stop.duration / min(max(looks, 2), SPEED_LOOKS_MAX)
+        jerks = [jerk * step * step / 8 for jerk in jerks]
+        before = state
+        for look in range(1, SPEED_LOOKS_MAX + 1):
+            after = stop.at_time(look * step)
+            if not self._slow_between(base, before, after, jerks, extra):
+                base = _Base(before[0], posture(before[0], self.workspace.tool))
+                if not self._slow_between(base, before, after, jerks, extra):
+                    return False
+            if look * step >= stop.duration or self._surely_slow(base, after, ends, extra):
+                return True
+            before = after
+        return False
+
+    def _surely_slow(
+        self, base: _Base, state: State, ends: list[float], extra: list[float]
+    ) -> bool:
+        """Whether the rest of a stop can't exceed the limit, whatever the joints' directions."""
+        peaks = [
+            max(abs(v), abs(v + a * abs(a) / (2 * jerk)))
+            for v, a, jerk in zip(state[1], state[2], self._jerk, strict=True)
+        ]
+        most = sum(n * p for n, p in zip(base.norms, peaks, strict=False))
+        if most > self.limit:
+            return False
+        way = [
+            abs(q - q0) + abs(end - q) + 2 * more
+            for q, q0, end, more in zip(state[0], base.positions, ends, extra, strict=True)
+        ]
+        return most + self._root_sum(peaks) * self._root_sum(way) <= self.limit
+
+    def _slow_between(
+        self, base: _Base, before: State, after: State, gaps: list[float], extra: list[float]
+    ) -> bool:
+        """Whether the tool keeps its limit from one look to the next.
+
+        gaps: how far each joint's velocity may leave the straight line between them [rad/s].
+        """
+        speeds = [float(tool_speed(base.jacobian, state[1])) for state in (before, after)]
+        fastest = max(speeds)
+        gap = sum(n * g for n, g in zip(base.norms, gaps, strict=False))
+        if fastest + gap > self.limit:
+            return False
+        way = [
+            max(abs(x - z), abs(y - z)) + more
+            for x, y, z, more in zip(before[0], after[0], base.positions, extra, strict=True)
+        ]
+        roots = max(self._root_sum(before[1]), self._root_sum(after[1])) + self._root_sum(gaps)
+        return fastest + gap + roots * self._root_sum(way) <= self.limit
+
+    def _root_sum(self, values: Sequence[float]) -> float:
+        total = 0.0
+        for root, value in zip(self._roots, values, strict=True):
+            total += root * abs(value)
+        return total
+
+
+def _travels(
+    starts: Sequence[float], ends: Sequence[float], turns: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """What turning round adds to the way of each joint [rad], and its whole way on a stop."""
+    extra, travel = [], []
+    for q, end, turn in zip(starts, ends, turns, strict=True):
+        more = 2 * min(abs(turn), abs(q + turn - end)) if turn else 0.0
+        extra.append(more)
+        travel.append(abs(end - q) + more)
+    return extra, travel
