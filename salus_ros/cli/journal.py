@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,7 +118,7 @@ def _read(entries: Any) -> list[Entry]:
     from salus_ros.supervision.journal.errors import JournalError
 
     try:
-        return list(islice(entries, None))
+        return list(entries)
     except JournalError as error:
         raise UserError(str(error)) from error
 
@@ -156,22 +155,27 @@ def _time_text(wall: object) -> str:
 
 
 def _entry_table(entries: list[Entry]) -> Table:
-    from rich.markup import escape
-
     table = Table()
     for name in ("line", "time", "mode", "value / bound"):
         table.add_column(name, no_wrap=name in ("line", "time"))
     table.add_column("what", min_width=20, overflow="fold")
     for entry in entries:
-        cells = str(entry.get("sequence")), _time_text(entry.get("wall")), _mode_text(entry)
-        cells = *cells, _judged_text(entry), _what_text(entry)
-        table.add_row(*(escape(_printable(cell)) for cell in cells))
+        cells = (
+            str(entry.get("sequence")),
+            _time_text(entry.get("wall")),
+            _mode_text(entry),
+            _judged_text(entry),
+            _what_text(entry),
+        )
+        table.add_row(*(_plain(cell) for cell in cells))
     return table
 
 
-def _printable(text: str) -> str:
-    """Names come from strangers' messages: none may send commands to the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+def _plain(text: str) -> str:
+    """Names come from strangers' messages: none may be markup or send commands to the terminal."""
+    from rich.markup import escape
+
+    return escape("".join(c if c.isprintable() else "?" for c in text))
 
 
 def _mode_text(entry: Entry) -> str:
@@ -199,23 +203,19 @@ def _value_text(value: object) -> str:
 
 
 def _summary_tables(summary: Summary) -> list[Table]:
-    from rich.markup import escape
-
     first, last = _time_text(summary.first_wall), _time_text(summary.last_wall)
     title = f"{summary.interventions} interventions, {summary.left_out} left out, {first} to {last}"
     reasons = Table("reason", "entries", "worst value", "bound", title=title)
     for reason, count in summary.reasons.most_common():
         value, bound = summary.worst.get(reason, (None, None))
-        reasons.add_row(
-            escape(_printable(reason)), str(count), _value_text(value), _value_text(bound)
-        )
+        reasons.add_row(_plain(reason), str(count), _value_text(value), _value_text(bound))
     modes = Table("mode", "seconds", title=f"time in each mode, {summary.sessions} sessions")
     for mode in sorted(summary.modes, key=lambda m: _MODES.index(m) if m in _MODES else -1):
-        modes.add_row(escape(_printable(mode)), f"{summary.modes[mode]:.1f}")
+        modes.add_row(_plain(mode), f"{summary.modes[mode]:.1f}")
     tables = [reasons, modes]
     if summary.detectors:
         detectors = Table("detector", "worst score", title="detectors")
         for name, score in sorted(summary.detectors.items()):
-            detectors.add_row(escape(_printable(name)), f"{score:.4g}")
+            detectors.add_row(_plain(name), f"{score:.4g}")
         tables.append(detectors)
     return tables
