@@ -158,3 +158,9 @@ def test_the_newest_scores_are_shown_over_their_thresholds(bank):
     bank.score_chunk(episode(710).actions[:20], 0, STEP, 5 * STEP)
     assert bank.scores.shape == (5,)
     assert (bank.scores < 1).all()
+
+
+def test_a_single_repeat_is_normal_even_where_the_calibration_has_none(bank):
+    actions = episode(711).actions.copy()
+    actions[25] = actions[24]
+    assert run(bank, actions) == []

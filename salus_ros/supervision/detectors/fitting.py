@@ -43,6 +43,8 @@ BUDGET = 0.01
 # sets with room to spare, at little cost, for faults are far beyond (docs/detectors.md).
 MARGIN = 1.25
 FOLDS = 5
+# One deviation from the mean, or one reach, is never odd, however even the calibration's data are.
+LEAST_THRESHOLD = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,11 @@ def calibrate_episodes(
     """
     ranges = _checked_ranges(ranges, identity)
     check_episodes(episodes, ranges)
-    shares = _enough(budget, SEQUENCE_DETECTORS, dict.fromkeys(SEQUENCE_DETECTORS, len(episodes)))
+    check_count(budget, len(episodes))
     blocks = [episode.block() for episode in episodes]
     scores = _held_out_maxima(blocks, ranges, seed)
     thresholds = {
-        name: budget.margin * conformal_threshold(scores[:, column], shares[name], name)
+        name: _threshold(budget, name, scores[:, column])
         for column, name in enumerate(SEQUENCE_DETECTORS)
     }
     return DetectorCalibration(
@@ -131,11 +133,10 @@ def calibrate_pairs(
     ranges = _checked_ranges(ranges, identity)
     steps = _checked_steps(actions, pairs, ranges)
     counts = {"action_drift": len(actions), "step_drift": len(steps)}
-    shares = _enough(budget, ROW_DETECTORS, counts)
+    _enough(budget, ROW_DETECTORS, counts)
     thresholds = {}
     for name, rows in zip(ROW_DETECTORS, (actions, steps), strict=True):
-        scores = _held_out_distances(rows, ranges, seed)
-        thresholds[name] = budget.margin * conformal_threshold(scores, shares[name], name)
+        thresholds[name] = _threshold(budget, name, _held_out_distances(rows, ranges, seed))
     return DetectorCalibration(
         identity=identity,
         mode=PER_ROW,
@@ -185,8 +186,14 @@ def _held_out_distances(rows: FloatArray, ranges: FloatArray, seed: int) -> Floa
     return found
 
 
-def _enough(budget: Budget, names: Sequence[str], counts: Mapping[str, int]) -> dict[str, float]:
-    """Shares of the detectors; refuses too few samples before anything long is begun."""
+def _threshold(budget: Budget, name: str, scores: FloatArray) -> float:
+    """Conformal threshold of one detector with the margin; scores [n] of normal data."""
+    threshold = conformal_threshold(scores, budget.shares()[name], name)
+    return budget.margin * max(threshold, LEAST_THRESHOLD)
+
+
+def _enough(budget: Budget, names: Sequence[str], counts: Mapping[str, int]) -> None:
+    """Refuse too few samples before anything long is begun."""
     shares = budget.shares()
     if set(shares) != set(names):
         raise DetectorError(
@@ -199,7 +206,6 @@ def _enough(budget: Budget, names: Sequence[str], counts: Mapping[str, int]) -> 
                 f"{name}: a false-positive share of {shares[name]:g} needs at least {needed} "
                 f"calibration samples, {counts[name]} are given: record more or raise the budget"
             )
-    return shares
 
 
 def _checked_ranges(ranges: FloatArray, identity: Identity) -> FloatArray:

@@ -3,12 +3,12 @@
 Three quantities, each over the largest of the calibration's episodes:
 
 - `missed`, for each dimension: how far it would have gone by now at the speed that it had before
-  the repeats, for at most `MISSED_ROWS`: an arm's normal plan slows down before it rests, a frozen
-  one stops dead (a gripper's stops dead always, so it is compared with its own);
+  the repeats, from the second on and for at most `MISSED_ROWS`: an arm's normal plan slows down
+  before it rests, a frozen one stops dead (a gripper's always does: it is compared with its own);
 - `repeats`: rows that the action has been the same; a rest that is longer than any;
 - `unseen`: how far the plan has gone while the policy's observation was the same to the bit.
 
-Ways are in typical steps, so that one repeat is nothing.
+Ways are in typical steps. A single repeat is normal and counts for nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from salus_ros.supervision.detectors.rows import Block
 # A step below this part of a typical one is a repeat.
 STILL = 0.02
 MISSED_ROWS = 5
-# The least that counts: typical steps missed, rows repeated, typical steps unseen. A single repeat
-# is normal, so one at usual speed stays below.
+# The least that counts: typical steps missed, rows repeated, typical steps unseen.
 LEAST_MISSED, LEAST_REPEATS, LEAST_UNSEEN = 1.5, 4.0, 4.0
 
 
@@ -58,7 +57,7 @@ class Frozen:
         for quantities, row, largest, stuck in rows:
             if largest < STILL:
                 repeats += 1
-                quantities[:-2] = min(repeats, MISSED_ROWS) * speed
+                quantities[:-2] = min(repeats - 1, MISSED_ROWS) * speed
             else:
                 repeats, speed = 0, row
             unseen = unseen + largest if stuck else 0.0
