@@ -168,13 +168,11 @@ def _start_writer(folder: Path, key_file: Path | None, max_bytes: int) -> subpro
     command += ["--session", os.urandom(8).hex()]
     if key_file is not None:
         command += ["--key-file", str(key_file)]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-        start_new_session=True,
-    )
+    pipe = subprocess.PIPE
+    try:
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0, start_new_session=True)
+    except OSError as error:
+        raise JournalError(f"journal {folder}: its writer can't be started: {error}") from error
 
 
 def _message(record: Mapping[str, Any], number: int) -> bytes:
