@@ -30,7 +30,14 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "hard_faults_to_stop": (1, 100),
         "hard_fault_window": (0.1, 60.0),
         "excess_allowed": (1.0, 10.0),
-        "tool_speed": (0.01, 5.0),
+        "tool_speed": (0.01, 2.0),
+        "slow_probability": (0.0, 1.0),
+        "retry_probability": (0.0, 1.0),
+        "collision_probability": (0.0, 1.0),
+        "slow_factor": (0.1, 1.0),
+        "retries_max": (0, 100),
+        "retry_gap": (0.0, 60.0),
+        "enable_age": (0.02, 5.0),
         "velocity_span": (0.0, 1.0),
         "curvature_span": (0.0, 1.0),
         "jump_bound": (0.001, 10.0),
@@ -62,6 +69,12 @@ class GateConfig:
     hard_faults_to_stop, hard_fault_window: so many hard faults in so many seconds are a STOP.
     excess_allowed: a plan may exceed the robot's limits by this factor; beyond: a hard fault.
     tool_speed: largest speed of the tool point [m/s], where there is a workspace.
+    slow_probability: a failure at least so likely at the longest horizon: SLOW.
+    retry_probability: ... at a middle horizon: HOLD and a request to retry.
+    collision_probability: a collision at least so likely at the shortest: STOP.
+    slow_factor: share of the velocity limits in SLOW.
+    retries_max, retry_gap: requests to retry in an episode, and seconds between two.
+    require_enable, enable_age: HOLD without an enable switch's `True` as fresh as this.
     velocity_span, curvature_span: divided differences of a plan are taken over at least so long
         (see `chunk_checks`).
     jump_bound: a chunk whose plan is farther from the commanded state is a hard fault.
@@ -90,6 +103,14 @@ class GateConfig:
     hard_fault_window: float = 2.0
     excess_allowed: float = 2.0
     tool_speed: float = 0.25
+    slow_probability: float = 0.6
+    retry_probability: float = 0.7
+    collision_probability: float = 0.9
+    slow_factor: float = 0.5
+    retries_max: int = 2
+    retry_gap: float = 1.0
+    require_enable: bool = False
+    enable_age: float = 0.2
     velocity_span: float = 1 / 30
     curvature_span: float = 0.1
     jump_bound: float = 0.5

@@ -8,7 +8,10 @@ always still be stopped inside them. It is not a certified safety function.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from salus_ros.interfaces import (
     ActionChunk,
@@ -33,8 +36,9 @@ from salus_ros.supervision.modes import MODE_TEXTS, Cause, Mode, ModeMachine
 from salus_ros.supervision.motion import AIM_AHEAD, MotionGenerator, Step
 from salus_ros.supervision.parties import HardFaults, Heartbeats
 from salus_ros.supervision.plan import Plan
-from salus_ros.supervision.plan_clock import scaled
+from salus_ros.supervision.plan_clock import PlanClock, scaled
 from salus_ros.supervision.plan_keeper import PlanKeeper
+from salus_ros.supervision.prediction_gate import EnableSwitch, PredictionGate
 from salus_ros.supervision.reference import CurveLimits
 from salus_ros.supervision.space_guard import SpaceGuard
 
@@ -89,6 +93,9 @@ class SafetyGate:
         self._heartbeats = Heartbeats(config, now)
         self._faults = HardFaults(config)
         self._fault: Cause | None = None
+        self._prediction = PredictionGate(config)
+        self._enable = EnableSwitch(config)
+        self._slow = 1.0
         self._hold = False
         self._estop = False
         self._shutdown = False
@@ -173,6 +180,32 @@ class SafetyGate:
         self._observe(now)
         self._heartbeats.beat(name, now)
 
+    def on_prediction(
+        self,
+        probabilities: ArrayLike,
+        types: Sequence[str],
+        horizons: Sequence[float],
+        alarm: bool,
+        valid: bool,
+        now: Instant,
+    ) -> str:
+        """Take a prediction over (see `prediction_gate`); what is wrong with it, or "".
+
+        probabilities [horizons, types], 0 to 1; horizons [s], rising. A wrong one is ignored.
+        """
+        self._observe(now)
+        return self._prediction.take(probabilities, types, horizons, alarm, valid)
+
+    def on_enable(self, pressed: bool, now: Instant) -> None:
+        """A message of the enable switch."""
+        self._observe(now)
+        self._enable.take(pressed, now)
+
+    def new_episode(self, now: Instant) -> None:
+        """An episode begins: restrictions and requests of the last one's prediction are over."""
+        self._observe(now)
+        self._prediction.new_episode()
+
     def on_chunk(self, chunk: ActionChunk, now: Instant) -> bool:
         """Check a chunk, to be followed from the next tick on; whether accepted. Never raises."""
         if not self._active:
@@ -233,9 +266,14 @@ class SafetyGate:
     # ---- requests -------------------------------------------------------------------------------
 
     def request_hold(self, hold: bool, now: Instant) -> tuple[bool, str]:
-        """Stop, resuming only after the request is taken back."""
+        """Stop, resuming only after the request is taken back.
+
+        Taking one back also ends what a failure prediction restricts.
+        """
         self._observe(now)
         self._hold = hold
+        if not hold:
+            self._prediction.clear()
         return True, "holding" if hold else "hold taken back"
 
     def request_stop(self, now: Instant) -> tuple[bool, str]:
@@ -291,7 +329,7 @@ class SafetyGate:
             return "the emergency stop is still pressed: release it"
         if not self.at_rest:
             return "the arm is still stopping: wait"
-        return self._standing_fault(now)
+        return self._prediction.stops or self._standing_fault(now)
 
     def _standing_fault(self, now: Instant) -> str:
         """Why the arm can't be taken over where it is, in one line; empty: it can."""
@@ -330,6 +368,7 @@ class SafetyGate:
             step=self._step,
             late=late,
             lag=self._plans.clock.lag(now) + self.period,
+            requests=self._prediction.requests,
         )
 
     def _observe(self, now: Instant) -> None:
@@ -359,16 +398,18 @@ class SafetyGate:
         self._fault = None
         if mode >= Mode.STOP:
             self._rebase = None
-        if mode != before and max(mode, before) >= Mode.HOLD:
+        if mode != before and max(mode, before) >= Mode.SLOW:
             record_mode(self._queue, before, mode, self._machine.causes, self._plans.id, now)
 
     def _causes(self, now: Instant) -> list[Cause]:
         bound = self.config.tracking_error if self._rebase is None else self._rebase_bound
         causes = self._measurement.causes(now, self._generator.state[0], bound)
         if self._machine.holding and self.at_rest:
-            self._plans.clock.anchor(now)
+            self._plans.clock.anchor(now, self._slow)
         causes.extend(self._plans.causes(now, self._machine.holding))
         causes.extend(self._heartbeats.causes(now))
+        causes.extend(self._prediction.causes(now))
+        causes.extend(self._enable.causes(now))
         if self._fault is not None:
             causes.append(self._fault)
         if self._estop:
@@ -390,6 +431,7 @@ class SafetyGate:
 
     def _move(self, now: Instant) -> None:
         """One sample of motion."""
+        self._ramp_slow()
         plan = self._plans.plan
         if self._machine.holding or plan is None:
             self._hold_still(now)
@@ -410,11 +452,18 @@ class SafetyGate:
             self._plans.drop()
             self._hard_fault(now)
 
+    def _ramp_slow(self) -> None:
+        """Lower and raise the velocity limits of SLOW little by little."""
+        wanted = self.config.slow_factor if self._prediction.slow else 1.0
+        most = PlanClock.STRETCH_RAMP * seconds(self.period)
+        self._slow += min(max(wanted - self._slow, -most), most)
+        self._generator.speed_share = self._slow
+
     def _stretch(self, plan: Plan) -> float:
-        """How fast the plan's clock may run, for the tool not to become too fast."""
+        """How fast the plan's clock may run: SLOW, and for the tool not to become too fast."""
         speed = plan.tool_speed(plan.since_start(self._plans.clock.time))
         allowed = TOOL_SPEED_SHARE * self.config.tool_speed
-        return allowed / speed if speed > allowed else 1.0
+        return min(self._slow, allowed / speed if speed > allowed else 1.0)
 
     def _hold_still(self, now: Instant) -> None:
         """Stop, stand, or move to where a reset re-bases the command."""
@@ -495,4 +544,5 @@ class SafetyGate:
             chunks_accepted=self._accepted,
             chunks_rejected=self._rejected,
             interventions=self._queue.recorded - self._recorded_before,
+            requests=self._prediction.requests,
         )

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from salus_ros.interfaces import JointCommand
 from salus_ros.supervision.modes import Mode
 from salus_ros.supervision.motion import Step
+from salus_ros.supervision.prediction_gate import Requests
 
 
 @dataclass(frozen=True, slots=True)
 class TickResult:
     """One tick: the command, the mode and its causes' names, how the sample came about.
 
-    late: this tick missed its deadline. lag: how far the command is behind its plan [ns].
+    late: this tick missed its deadline. lag: how far the command is behind its plan [ns]. requests:
+    for a retry or a human.
     """
 
     command: JointCommand
@@ -22,6 +24,7 @@ class TickResult:
     step: Step
     late: bool
     lag: int
+    requests: Requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +46,4 @@ class GateState:
     chunks_accepted: int
     chunks_rejected: int
     interventions: int
+    requests: Requests

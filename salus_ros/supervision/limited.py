@@ -83,10 +83,16 @@ def record_mode(
         before,
         after,
         Kind.EVENT,
-        "resumed" if cause is None or after < Mode.HOLD else cause.name,
+        _reason(before, after, cause),
         f"{after.name}: {MODE_TEXTS[after] if cause is None else cause.text}",
         source_id=plan[0],
         chunk_number=plan[1],
         value=nan if cause is None else cause.value,
         bound=nan if cause is None else cause.bound,
     )
+
+
+def _reason(before: Mode, after: Mode, cause: Cause | None) -> str:
+    if cause is not None and after >= Mode.SLOW:
+        return cause.name
+    return "resumed" if before >= Mode.HOLD else "full_speed"

@@ -74,6 +74,8 @@ class MotionGenerator:
         self.state: State = (zero, zero, zero)
         self._certificate = Trajectory(self._joints)
         self._along = 0.0
+        # Share of the velocity limits that is aimed for; they themselves are kept anyway.
+        self.speed_share = 1.0
         # Counts the samples, so that a tick that failed can tell whether it has its own already.
         self.samples = 0
 
@@ -123,9 +125,9 @@ class MotionGenerator:
         now, following: the reference at this sample and at the next; peaks: its largest
         acceleration and jerk around them; aim: its state AIM_AHEAD later.
         """
-        room = self._stop.room(self.state)
+        room = self._room()
         candidate = self._catch_up(now, following, peaks, room)
-        rough = self._rough_edges(candidate)
+        rough = self._rough_edges(candidate, self.speed_share)
         if rough:
             candidate = _mixed(candidate, self._towards(aim, AIM_AHEAD, room), rough)
         if not self._send(candidate):
@@ -144,7 +146,7 @@ class MotionGenerator:
             for q, low, high in zip(positions, limits.lower, limits.upper, strict=True)
         ]
         zero = [0.0] * self._joints
-        room = self._stop.room(self.state)
+        room = self._room()
         candidate = self._towards((inside_limits, zero, zero), 0.0, room)
         failing = self._send(candidate)
         if failing and len(failing) < self._joints:
@@ -159,6 +161,17 @@ class MotionGenerator:
             return None
         self.stop()
         return Step.BRAKE
+
+    def _room(self) -> tuple[list[float], list[float]]:
+        """Largest speeds [rad/s] down and up to aim for."""
+        down, up = self._stop.room(self.state)
+        if self.speed_share == 1.0:
+            return down, up
+        most = [self.speed_share * v for v in self.limits.velocity]
+        slower = [
+            [min(speed, top) for speed, top in zip(way, most, strict=True)] for way in (down, up)
+        ]
+        return slower[0], slower[1]
 
     def _catch_up(
         self,
@@ -222,8 +235,11 @@ class MotionGenerator:
             accelerations.append(min(max(a, -most), most))
         return velocities, accelerations
 
-    def _rough_edges(self, candidate: State) -> list[int]:
-        """Joints whose candidate would leave the limits of velocity, acceleration or jerk."""
+    def _rough_edges(self, candidate: State, share: float = 1.0) -> list[int]:
+        """Joints whose candidate would leave the limits of velocity, acceleration or jerk.
+
+        share: of the velocity limits.
+        """
         limits, period = self.limits, self.limits.period
         rough = []
         before = zip(*self.state, strict=True)
@@ -232,7 +248,7 @@ class MotionGenerator:
             _, v, a = new
             jerk = limits.jerk[j]
             if not (
-                inside(v, a, limits.velocity[j], limits.acceleration[j], jerk)
+                inside(v, a, share * limits.velocity[j], limits.acceleration[j], jerk)
                 and edge_is_smooth(old, new, jerk, period)
             ):
                 rough.append(j)

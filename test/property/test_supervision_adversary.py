@@ -269,8 +269,20 @@ class World:
             lambda: gate.request_stop(now),
             lambda: gate.request_estop(now, lasts=bool(self.random.random() < 0.5)),
             lambda: gate.release_estop(now),
+            self.predict,
+            self.predict,
+            lambda: gate.on_enable(bool(self.random.random() < 0.5), now),
+            lambda: gate.new_episode(now),
         ]
         requests[int(self.random.integers(len(requests)))]()
+
+    def predict(self) -> None:
+        """A prediction: harmless, grave or malformed."""
+        table = self.random.random((4, 4)) * self.random.choice([0.5, 0.65, 0.75, 1.0, np.nan])
+        table = table[: int(self.random.choice([4, 4, 4, 3]))]
+        types, horizons = ("collision", "drop", "miss", "timeout"), (0.2, 0.3, 0.4, 0.5)
+        alarm, valid = self.random.random(2) < (0.1, 0.9)
+        self.gate.on_prediction(table, types, horizons, bool(alarm), bool(valid), self.now)
 
     def advance(self, ros: int, steady: int) -> None:
         """Move both clocks on [ns]."""
@@ -294,6 +306,8 @@ class World:
             gate.request_reset(now)
         if result.mode is Mode.HOLD and self.random.random() < 0.05:
             gate.request_hold(False, now)
+        if result.mode >= Mode.SLOW and self.random.random() < 0.05:
+            gate.new_episode(now)
         assert len(gate.drain_interventions()) < 50
 
     def stop(self) -> None:
@@ -383,6 +397,7 @@ DEEDS: dict[str, Callable[[World, int], object]] = {
     "jump": lambda world, n: world.advance((n - 30) * 40_000_000, 0),
     "frozen stamps": lambda world, n: world.advance(0, n * world.gate.period),
     "silence": lambda world, n: setattr(world, "stuck", n),
+    "prediction": lambda world, _: world.predict(),
     "push": lambda world, n: setattr(world, "measured", world.measured + (n - 30) * 0.005),
 }
 
