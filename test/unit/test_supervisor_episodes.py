@@ -73,6 +73,33 @@ def test_lockstep_episodes_are_the_same_for_the_same_seed():
     )
 
 
+def test_recorded_rows_are_those_that_come_into_force_at_the_gate(monkeypatch):
+    """The chunks that the gate gets, judged tick by tick, against the recording of the same run."""
+    from salus_ros.sim import lockstep
+    from salus_ros.supervision.detectors.plan_rows import PlanRows, TimedPlan
+
+    rows, scored = PlanRows(), []
+
+    class Watching(lockstep.SafetyGate):
+        def on_chunk(self, chunk, now):
+            rows.take(TimedPlan(chunk.actions, chunk.start_time, chunk.time_step))
+            return super().on_chunk(chunk, now)
+
+        def tick(self, now):
+            due = rows.due(now.ros)
+            if due is not None:
+                scored.append(due.actions)
+            return super().tick(now)
+
+    monkeypatch.setattr(lockstep, "SafetyGate", Watching)
+    (recorded,) = record_lockstep(1, 3)
+    at_gate = np.concatenate(scored)
+    # The episode ends while the last chunk is in force.
+    common = min(len(at_gate), len(recorded.actions))
+    assert abs(len(at_gate) - len(recorded.actions)) <= 10
+    np.testing.assert_array_equal(at_gate[:common], recorded.actions[:common])
+
+
 # ---- bags
 
 

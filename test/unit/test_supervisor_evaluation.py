@@ -249,6 +249,18 @@ def test_rows_are_calibrated_into_a_file_that_names_them(tmp_path):
     assert calibration.samples == {"action_drift": 600, "step_drift": 150}
 
 
+def test_lockstep_episodes_are_calibrated_into_a_file_that_is_of_the_panda(tmp_path):
+    out, told = tmp_path / "panda.npz", tmp_path / "told.json"
+    arguments = ["--episodes-from", "lockstep", "--episodes", "8", "--budget", "0.9"]
+    assert invoke("calibrate", "supervisor", *arguments, "--out", out, "--json", told)[0] == 0
+    calibration = load_calibration(out)
+    assert calibration.identity.robot == "panda"
+    assert calibration.identity.names[-1] == "panda_gripper"
+    assert calibration.identity.rate == pytest.approx(30, rel=1e-6)
+    assert calibration.mode == "per_episode"
+    assert json.loads(told.read_text())["thresholds"] == dict(calibration.thresholds)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
