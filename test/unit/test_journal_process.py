@@ -140,6 +140,15 @@ def test_the_writer_is_an_ordinary_small_process(folder):
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
+@contextmanager
+def stalled(process):
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
 def feed_until_refused(journal, count):
     for number in range(count):
         journal.feed(record(number))
@@ -148,11 +157,10 @@ def feed_until_refused(journal, count):
 
 def test_a_stalled_writer_blocks_nobody_and_what_was_left_out_is_said(folder):
     journal = Journal(folder)
-    os.kill(journal.writer_pid, signal.SIGSTOP)
-    assert not os.get_blocking(journal._records)
-    refused = feed_until_refused(journal, 6000)
+    with stalled(journal.writer_pid):
+        assert not os.get_blocking(journal._records)
+        refused = feed_until_refused(journal, 6000)
     assert refused > 0
-    os.kill(journal.writer_pid, signal.SIGCONT)
     wait_for_head(journal, 6000 - refused)
     journal.feed(record(6000))
     assert journal.close(PATIENCE)
@@ -163,10 +171,9 @@ def test_a_stalled_writer_blocks_nobody_and_what_was_left_out_is_said(folder):
 def test_what_was_left_out_is_said_without_another_record(folder):
     """Each poll tries to say it, as the supervisor's does."""
     journal = Journal(folder)
-    os.kill(journal.writer_pid, signal.SIGSTOP)
-    refused = feed_until_refused(journal, 6000)
-    journal.poll()
-    os.kill(journal.writer_pid, signal.SIGCONT)
+    with stalled(journal.writer_pid):
+        refused = feed_until_refused(journal, 6000)
+        journal.poll()
     wait(lambda: journal.poll() or "journal_left_out" in reasons(folder), "the count")
     assert accounted(folder) == (6000 - refused, refused)
     journal.close()
