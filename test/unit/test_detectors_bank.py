@@ -104,13 +104,10 @@ def test_an_observation_that_stays_the_same_while_the_plan_goes_on_is_found(bank
 
 def test_the_jump_over_a_pause_is_no_step(bank):
     actions = episode(705).actions
-    bank.take_chunk(actions[:20], 0, STEP)
-    for row in range(20):
-        bank.score_until(row * STEP)
-    later = 200 * STEP
-    bank.take_chunk(actions[40:60], later, STEP)
-    alarms = [a for row in range(20) for a in bank.score_until(later + row * STEP)]
-    assert alarms == []
+    for begin, until, due in ((20, 35, 0), (90, 110, 200)):
+        bank.take_chunk(actions[begin:until], due * STEP, STEP)
+        for row in range(until - begin):
+            assert bank.score_until((due + row) * STEP) == []
 
 
 def test_only_wanted_detectors_raise_alarms(calibration):
@@ -144,6 +141,14 @@ def test_no_number_is_too_wild_to_be_an_alarm_and_the_bank_recovers(bank, value)
     bank.take_chunk(actions[5:25], 5 * STEP, STEP)
     rest = [a for row in range(5, 24) for a in bank.score_until(row * STEP)]
     assert not [a for a in rest if a.time > 6 * STEP]
+
+
+def test_a_score_that_is_no_number_is_an_alarm(calibration):
+    bank = DetectorBank(calibration, ["slow_drift"])
+    actions = episode(712).actions[:20].copy()
+    actions[3], actions[4] = 1e308, -1e308
+    bank.take_chunk(actions, 0, STEP)
+    assert any(np.isnan(a.score) for row in range(6) for a in bank.score_until(row * STEP))
 
 
 @pytest.mark.parametrize("shape", [(5, 2), (0, 3), (5,), (2, 3, 1)])

@@ -175,3 +175,17 @@ def test_previous_and_action_of_different_lengths_are_no_pairs():
     rows = np.zeros((200, 3))
     with pytest.raises(DetectorError, match="no pairs"):
         calibrate_pairs(rows, (rows[1:], rows), RANGES, IDENTITY, Budget(0.1, ROW_SPLIT))
+
+
+def test_few_samples_hold_the_budget_because_no_row_is_scored_by_its_own_model():
+    """Scores of rows that the model was fitted on are too small: 0.3 would become 0.4."""
+    rng = np.random.default_rng(3)
+    false = []
+    for seed in range(150):
+        actions, steps = rng.standard_normal((2, 20, 3))
+        pairs = np.zeros((20, 3)), steps
+        split = {"action_drift": 0.2, "step_drift": 0.8}
+        calibration = calibrate_pairs(actions, pairs, RANGES, IDENTITY, Budget(0.3, split), seed)
+        fresh = calibration.models.step_drift.whitening.distance(rng.standard_normal((100, 3)))
+        false.append((fresh > calibration.thresholds["step_drift"]).mean())
+    assert np.mean(false) == pytest.approx(0.24, abs=0.035)
