@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from salus_ros.nodes.base_node import NodeBasics
 from salus_ros.nodes.parameters import Parameter
+from salus_ros.resources import config_file
 from salus_ros.supervision.config import RANGES, GateConfig
+from salus_ros.supervision.limits import RobotLimits
+from salus_ros.supervision.reconfiguration import TUNABLE
+from salus_ros.supervision.workspace import load_workspace
 
 DESCRIPTIONS = {
     "rate": "Commands per second [Hz].",
@@ -57,13 +62,36 @@ GATE_PARAMETERS = tuple(
         DESCRIPTIONS[field.name],
         minimum=_as(field.default, RANGES[field.name][0]),
         maximum=_as(field.default, RANGES[field.name][1]),
+        tunable=field.name in TUNABLE,
     )
     for field in fields(GateConfig)
     if field.name in RANGES
 )
 
 
+REQUIRE_ENABLE = Parameter("require_enable", False, "HOLD without a fresh True on /salus/enable.")
+WORKSPACE = Parameter(
+    "workspace",
+    "panda_workspace.yaml",
+    "Workspace of a Panda or FR3: a path, or a file in config/; empty: it isn't looked at.",
+)
+
+
+def with_workspace(node: NodeBasics, limits: RobotLimits) -> RobotLimits:
+    """Limits with the workspace that the node's parameter names.
+
+    Raises LimitsError or FileNotFoundError, in one line.
+    """
+    name = node.parameter(WORKSPACE.name)
+    if not name:
+        return limits
+    path = Path(name) if Path(name).is_file() else config_file(name)
+    return replace(limits, workspace=load_workspace(path, len(limits.arm.names)))
+
+
 def gate_config(node: NodeBasics, heartbeats: dict[str, float]) -> GateConfig:
     """The configuration that the node's parameters describe. Raises LimitsError."""
-    values: dict[str, Any] = {p.name: node.parameter(p.name) for p in GATE_PARAMETERS}
+    values: dict[str, Any] = {
+        p.name: node.parameter(p.name) for p in (*GATE_PARAMETERS, REQUIRE_ENABLE)
+    }
     return GateConfig(**values, heartbeats=heartbeats)

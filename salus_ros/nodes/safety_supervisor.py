@@ -9,9 +9,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
+from rclpy.parameter import Parameter as RosParameter
 from salus_msgs.msg import ActionChunk as ActionChunkMessage
 from salus_msgs.msg import FailurePrediction as FailurePredictionMessage
 from salus_msgs.msg import Intervention as InterventionMessage
@@ -22,7 +26,13 @@ from std_srvs.srv import SetBool, Trigger
 
 from salus_ros.interfaces import Instant, JointState, nanoseconds, seconds
 from salus_ros.nodes import conversions, qos, realtime, topics
-from salus_ros.nodes.gate_parameters import GATE_PARAMETERS, gate_config
+from salus_ros.nodes.gate_parameters import (
+    GATE_PARAMETERS,
+    REQUIRE_ENABLE,
+    WORKSPACE,
+    gate_config,
+    with_workspace,
+)
 from salus_ros.nodes.joint_input import joint_callback
 from salus_ros.nodes.journal_parameters import JOURNAL_PARAMETERS, open_journal
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
@@ -33,6 +43,7 @@ from salus_ros.supervision.errors import GateRefusal
 from salus_ros.supervision.gate import SafetyGate
 from salus_ros.supervision.journal.records import intervention_record, life_record
 from salus_ros.supervision.modes import Mode
+from salus_ros.supervision.reconfiguration import TUNABLE
 
 STATE_PERIOD = 0.1  # s between two SupervisorStates while nothing changes
 RIVAL_PERIOD = 1.0  # s between two looks for another publisher of commands
@@ -47,6 +58,8 @@ PARAMETERS = (
     *ROBOT_PARAMETERS,
     LIMITS,
     *GATE_PARAMETERS,
+    REQUIRE_ENABLE,
+    WORKSPACE,
     *JOURNAL_PARAMETERS,
     Parameter("require_prediction", True, "HOLD without a fresh, valid failure prediction."),
     Parameter("require_manager", True, "HOLD without the lifecycle manager's heartbeat."),
@@ -65,6 +78,7 @@ class SafetySupervisor(ManagedNode):
         super().__init__("safety_supervisor", PARAMETERS)
         self._last_joints: tuple[JointState, Instant] | None = None
         self._born = time.monotonic()
+        self.add_post_set_parameters_callback(self._apply_parameters)
 
     # Transitions.
 
@@ -72,7 +86,7 @@ class SafetySupervisor(ManagedNode):
         """Load the limits, make the gate, listen to joint states and operators."""
         self._names = tuple(self.parameter("joint_names"))
         self._gripper = self.parameter("gripper_name")
-        limits = load_robot_limits(self)
+        limits = with_workspace(self, load_robot_limits(self))
         self._range = (limits.gripper.closed, limits.gripper.open) if limits.gripper else (0.0, 0.0)
         self._gate = SafetyGate(gate_config(self, self._required_heartbeats()), limits)
         self._journal = open_journal(self)
@@ -119,6 +133,7 @@ class SafetySupervisor(ManagedNode):
             FailurePredictionMessage, topics.FAILURE_PREDICTION, self._on_prediction, qos.SIGNALS
         )
         self.subscribe(Bool, topics.ESTOP, self._on_estop_topic, qos.PLAN)
+        self.subscribe(Bool, topics.ENABLE, self._on_enable, qos.HEARTBEAT)
         self.serve(SetBool, topics.HOLD, self._on_hold)
         self.serve(Trigger, topics.STOP, self._on_stop)
         self.serve(Trigger, topics.ESTOP, self._on_estop)
@@ -275,8 +290,41 @@ class SafetySupervisor(ManagedNode):
             self._gate.on_heartbeat(MANAGER, self._instant())
 
     def _on_prediction(self, message: FailurePredictionMessage) -> None:
-        if self.active and message.valid:
-            self._gate.on_heartbeat(PREDICTION, self._instant())
+        if not self.active or not message.valid:
+            return
+        now = self._instant()
+        horizons, types = list(message.horizons), list(message.failure_types)
+        table = np.asarray(message.probabilities, np.float64)
+        if table.size == len(horizons) * len(types):
+            table = table.reshape(len(horizons), len(types))
+        problem = self._gate.on_prediction(table, types, horizons, message.alarm, True, now)
+        if problem:
+            self.report("prediction", problem)
+        else:
+            self.recovered("prediction")
+            self._gate.on_heartbeat(PREDICTION, now)
+
+    def _on_enable(self, message: Bool) -> None:
+        if self.active:
+            self._gate.on_enable(message.data, self._instant())
+
+    # Parameters that change while it runs: judged before they are set, in force once they are.
+
+    def _check_parameters(self, changes: list[RosParameter]) -> SetParametersResult:
+        result = super()._check_parameters(changes)
+        tuned = _tuned(changes)
+        if not (result.successful and tuned and self.configured):
+            return result
+        possible, why = self._gate.reconfigure(tuned, self._instant(), apply=False)
+        return SetParametersResult(successful=possible, reason=why)
+
+    def _apply_parameters(self, changes: list[RosParameter]) -> None:
+        tuned = _tuned(changes)
+        if not (tuned and self.configured):
+            return
+        done, why = self._gate.reconfigure(tuned, self._instant())
+        if not done:  # no tick lies between the check and this
+            self.on_callback_error(RuntimeError(why))
 
     # Operators.
 
@@ -313,6 +361,10 @@ class SafetySupervisor(ManagedNode):
         if not self.active:
             response.success, response.message = False, "the supervisor is not active"
         return self.active
+
+
+def _tuned(changes: Sequence[RosParameter]) -> dict[str, Any]:
+    return {change.name: change.value for change in changes if change.name in TUNABLE}
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ HOLD = "/salus/hold"
 STOP = "/salus/stop"
 ESTOP = "/salus/estop"
 RESET = "/salus/reset"
+ENABLE = "/salus/enable"
 RUN = "/salus/run"
 
 SIM_EPISODE = "/sim/episode"

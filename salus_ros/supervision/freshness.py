@@ -69,6 +69,10 @@ class ChunkOrder:
         self._current = ""
         self._last: OrderedDict[str, _Last] = OrderedDict()
 
+    def retune(self, config: GateConfig) -> None:
+        """Use other parameters from now on."""
+        self._config = config
+
     def shift(self, jump: int) -> None:
         """Follow a jump of the ROS clock [ns]."""
         for last in self._last.values():

@@ -8,7 +8,8 @@ always still be stopped inside them. It is not a certified safety function.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,12 +23,12 @@ from salus_ros.interfaces import (
 )
 from salus_ros.supervision.chunk_checks import Rejection, jump
 from salus_ros.supervision.config import GateConfig
-from salus_ros.supervision.errors import GateRefusal
+from salus_ros.supervision.errors import GateRefusal, LimitsError
 from salus_ros.supervision.freshness import ClockWatch
 from salus_ros.supervision.gate_state import GateState, TickResult
 from salus_ros.supervision.gripper import GripperCommand
 from salus_ros.supervision.intake import ChunkIntake
-from salus_ros.supervision.interpolation import generator_limits
+from salus_ros.supervision.interpolation import GeneratorLimits, generator_limits
 from salus_ros.supervision.interventions import Intervention, InterventionQueue, Kind
 from salus_ros.supervision.limited import LimitedConditions, record_mode
 from salus_ros.supervision.limits import RobotLimits
@@ -39,8 +40,10 @@ from salus_ros.supervision.plan import Plan
 from salus_ros.supervision.plan_clock import PlanClock, scaled
 from salus_ros.supervision.plan_keeper import PlanKeeper
 from salus_ros.supervision.prediction_gate import EnableSwitch, PredictionGate
+from salus_ros.supervision.reconfiguration import at_odds, changed
 from salus_ros.supervision.reference import CurveLimits
 from salus_ros.supervision.space_guard import SpaceGuard
+from salus_ros.supervision.stop import Stop
 
 __all__ = ["GateState", "SafetyGate", "TickResult"]
 
@@ -68,11 +71,7 @@ class SafetyGate:
         self._generator_limits = generator_limits(
             limits.arm.operating(config.operating_fraction), seconds(self.period)
         )
-        self._curve_limits = CurveLimits(
-            CURVE_SHARE * np.asarray(self._generator_limits.velocity),
-            CURVE_SHARE * np.asarray(self._generator_limits.acceleration),
-            CURVE_SHARE * np.asarray(self._generator_limits.jerk),
-        )
+        self._curve_limits = _curve_limits(self._generator_limits)
         self._queue = InterventionQueue(config.interventions_max)
         self._active = False
         self._clear(Instant(0, 0))
@@ -262,6 +261,49 @@ class SafetyGate:
         too_many = self._faults.count(now)
         if too_many is not None:
             self._machine.latch(too_many)
+
+    def reconfigure(
+        self, changes: Mapping[str, Any], now: Instant, *, apply: bool = True
+    ) -> tuple[bool, str]:
+        """Change tunable parameters (see `reconfiguration`) while running; (done, why not).
+
+        Refused, and then nothing is changed, out of a range, beyond the robot's own limits, and
+        where the present state would be infeasible. apply False: only say whether it is possible.
+        """
+        try:
+            config = changed(self.config, changes)
+        except (LimitsError, TypeError) as error:
+            return False, str(error)
+        limits, stop = self._limits_for(config)
+        if self._active:
+            commanded = self._generator.state[0]
+            problem = at_odds(config, self._measurement, commanded, now)
+            if not problem and stop.from_state(self._generator.state)[0] is None:
+                problem = "the arm couldn't stop inside these limits: hold it first"
+            if problem:
+                return False, f"refused: {problem}"
+        if apply:
+            self._use(config, limits, stop)
+        return True, ""
+
+    def _limits_for(self, config: GateConfig) -> tuple[GeneratorLimits, Stop]:
+        arm = self.limits.arm
+        fraction = config.operating_fraction
+        limits = generator_limits(arm.operating(fraction), seconds(self.period))
+        stop = Stop(limits, arm.envelopes, fraction)
+        if self.limits.workspace is not None:
+            stop.guard = SpaceGuard(self.limits.workspace, config.tool_speed, limits)
+        return limits, stop
+
+    def _use(self, config: GateConfig, limits: GeneratorLimits, stop: Stop) -> None:
+        self.config, self._generator_limits = config, limits
+        self._curve_limits = _curve_limits(limits)
+        if self._active and not self._generator.use(limits, stop):
+            raise RuntimeError("reconfigure: the state changed meanwhile")
+        for part in (self._measurement, self._plans, self._prediction, self._enable, self._limited):
+            part.retune(config)
+        self._intake.retune(config, self._curve_limits)
+        self._machine.retune(config.resume_delay)
 
     # ---- requests -------------------------------------------------------------------------------
 
@@ -546,3 +588,12 @@ class SafetyGate:
             interventions=self._queue.recorded - self._recorded_before,
             requests=self._prediction.requests,
         )
+
+
+def _curve_limits(limits: GeneratorLimits) -> CurveLimits:
+    """What a plan's curve may use of the generator's limits."""
+    return CurveLimits(
+        CURVE_SHARE * np.asarray(limits.velocity),
+        CURVE_SHARE * np.asarray(limits.acceleration),
+        CURVE_SHARE * np.asarray(limits.jerk),
+    )

@@ -35,6 +35,11 @@ class ChunkIntake:
         self._curve = curve
         self.order = ChunkOrder(config)
 
+    def retune(self, config: GateConfig, curve: CurveLimits) -> None:
+        """Use other parameters from now on."""
+        self.config, self._curve = config, curve
+        self.order.retune(config)
+
     def judge(
         self, chunk: ActionChunk, now: Instant, standing: bool, clock: PlanClock, commanded: Row
     ) -> Plan | Rejection:

@@ -24,6 +24,11 @@ class LimitedConditions:
             "gripper_rate": LastingCondition(config.gripper_lag, 0),
         }
 
+    def retune(self, config: GateConfig) -> None:
+        """Use other bounds from now on."""
+        self._conditions["plan_deviation"].bound = config.deviation_bound
+        self._conditions["gripper_rate"].bound = config.gripper_lag
+
     def causes(self) -> list[Cause]:
         """Those in force."""
         return [

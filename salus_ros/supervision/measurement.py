@@ -35,6 +35,10 @@ class Measurement:
         self.velocities: list[float] = []
         self.invalid = 0
 
+    def retune(self, config: GateConfig) -> None:
+        """Use other parameters from now on."""
+        self._config = config
+
     def take(self, joints: JointState, now: Instant) -> str:
         """Take a joint state over; what is wrong with it, or empty."""
         wrong = check_joint_state(joints, self._limits.names)

@@ -113,6 +113,10 @@ class ModeMachine:
         self.mode = Mode.HOLD
         self.causes: Sequence[Cause] = ()
 
+    def retune(self, resume_delay: float) -> None:
+        """Use another delay [s] from now on."""
+        self._resume_delay = nanoseconds(resume_delay)
+
     @property
     def holding(self) -> bool:
         """Whether the arm stops or stands (HOLD, STOP, ESTOP)."""

@@ -64,13 +64,9 @@ class MotionGenerator:
         self.limits = limits
         self._joints = len(limits.velocity)
         self._stop = Stop(limits, envelopes, envelope_fraction)
-        self._error_solver, self._error_request = ruckig_solver(limits)
-        zero = [0.0] * self._joints
-        self._error_request.target_position = zero
-        self._error_request.target_velocity = zero
-        self._error_request.target_acceleration = zero
-        self._aim_solver, self._aim_request = ruckig_solver(limits)
+        self._make_solvers()
         self._trajectory = Trajectory(self._joints)
+        zero = [0.0] * self._joints
         self.state: State = (zero, zero, zero)
         self._certificate = Trajectory(self._joints)
         self._along = 0.0
@@ -78,6 +74,26 @@ class MotionGenerator:
         self.speed_share = 1.0
         # Counts the samples, so that a tick that failed can tell whether it has its own already.
         self.samples = 0
+
+    def _make_solvers(self) -> None:
+        zero = [0.0] * self._joints
+        self._error_solver, self._error_request = ruckig_solver(self.limits)
+        self._error_request.target_position = zero
+        self._error_request.target_velocity = zero
+        self._error_request.target_acceleration = zero
+        self._aim_solver, self._aim_request = ruckig_solver(self.limits)
+
+    def use(self, limits: GeneratorLimits, stop: Stop) -> bool:
+        """Change to other limits, with the stop made for them; False (and nothing changed) where
+        the commanded state couldn't be stopped inside them.
+        """
+        certificate, _ = stop.from_state(self.state)
+        if certificate is None:
+            return False
+        self.limits, self._stop = limits, stop
+        self._make_solvers()
+        self._certificate, self._along = certificate, 0.0
+        return True
 
     @property
     def guard(self) -> SpaceGuard | None:

@@ -24,6 +24,10 @@ class PlanKeeper:
         """Source and number of the chunk behind the plan; ("", 0): none."""
         return ("", 0) if self.plan is None else (self.plan.source_id, self.plan.number)
 
+    def retune(self, config: GateConfig) -> None:
+        """Use other parameters from now on."""
+        self._config = config
+
     def adopt(self, plan: Plan, holding: bool) -> None:
         """Follow a plan now, or once it begins where another one leads up to it."""
         if self._leads_up_to(plan) or self.plan is None or holding:

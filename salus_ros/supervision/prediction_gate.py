@@ -42,6 +42,10 @@ class PredictionGate:
         self._causes: tuple[Cause, ...] = ()
         self._last_request: int | None = None
 
+    def retune(self, config: GateConfig) -> None:
+        """Use other parameters from now on."""
+        self.config = config
+
     def clear(self) -> None:
         """Nothing is restricted any more: an operator said so."""
         self._causes = ()
@@ -141,6 +145,10 @@ class EnableSwitch:
         self.config = config
         self._pressed = False
         self._since: int | None = None
+
+    def retune(self, config: GateConfig) -> None:
+        """Use other parameters from now on."""
+        self.config = config
 
     def take(self, pressed: bool, now: Instant) -> None:
         """A message of the switch."""

@@ -271,10 +271,26 @@ class World:
             lambda: gate.release_estop(now),
             self.predict,
             self.predict,
+            self.reconfigure,
             lambda: gate.on_enable(bool(self.random.random() < 0.5), now),
             lambda: gate.new_episode(now),
         ]
         requests[int(self.random.integers(len(requests)))]()
+
+    def reconfigure(self) -> None:
+        """Parameters up and down, below those that the output is checked against."""
+        random = self.random
+        changes: list[dict[str, Any]] = [
+            {"operating_fraction": self.fraction * random.uniform(0.3, 1.0)},
+            {"operating_fraction": self.fraction},
+            {"operating_fraction": 1.5},
+            {"tool_speed": random.uniform(0.02, 0.25)},
+            {"tracking_error": random.uniform(0.0005, 0.2), "observation_age": 0.3},
+            {"rate": 10.0},
+            {"slow_factor": float("nan")},
+            {"slow_factor": random.uniform(0.1, 1.0), "deviation_bound": 0.002},
+        ]
+        self.gate.reconfigure(changes[int(random.integers(len(changes)))], self.now)
 
     def predict(self) -> None:
         """A prediction: harmless, grave or malformed."""
@@ -397,6 +413,7 @@ DEEDS: dict[str, Callable[[World, int], object]] = {
     "jump": lambda world, n: world.advance((n - 30) * 40_000_000, 0),
     "frozen stamps": lambda world, n: world.advance(0, n * world.gate.period),
     "silence": lambda world, n: setattr(world, "stuck", n),
+    "reconfigure": lambda world, _: world.reconfigure(),
     "prediction": lambda world, _: world.predict(),
     "push": lambda world, n: setattr(world, "measured", world.measured + (n - 30) * 0.005),
 }

@@ -58,6 +58,25 @@ def test_a_likely_failure_slows_the_arm_without_a_velocity_step() -> None:
     assert {"failure_likely", "full_speed"} <= set(reasons(rig.gate.drain_interventions()))
 
 
+def test_in_slow_the_plans_clock_runs_at_half() -> None:
+    """A plan at 0.4 rad/s, well inside the lowered limits, is followed at 0.2 rad/s."""
+    began = 2.0
+
+    def steady(time: float) -> Any:
+        return np.array([0.4 * max(time - began, 0.0), 0.0, 0.0, -1.5, 0.0, 1.8, 0.0])
+
+    rig = Rig(config=GateConfig(observation_age=5.0), plan=steady)
+    rig.run(2.5)
+    rig.send(rows=120)
+    rig.send_chunks = False
+    predict(rig, longest=0.7)
+    rig.run(1.5)
+    np.testing.assert_allclose(speeds(rig, 50)[:, 0], 0.2, rtol=0.02)
+    assert rig.gate.state(rig.now).plan_deviation < 0.005
+    assert rig.results[-1].mode is Mode.SLOW
+    rig.check()
+
+
 def test_stale_missing_and_malformed_predictions_loosen_nothing() -> None:
     rig = Rig()
     rig.follow()
