@@ -25,7 +25,7 @@ setup(
         ("share/ament_index/resource_index/packages", ["config/salus_ros"]),
         ("share/salus_ros", ["package.xml"]),
         ("share/salus_ros/launch", [str(path) for path in Path("launch").glob("*.launch.py")]),
-        ("share/salus_ros/config", [str(path) for path in Path("config").glob("*.yaml")]),
+        ("share/salus_ros/config", [str(path) for path in Path("config").glob("*.[xy]*ml")]),
     ],
     install_requires=["numpy", "plotly", "pyyaml", "rich", "rosbags", "ruckig", "typer"],
     extras_require={

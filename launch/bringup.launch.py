@@ -5,10 +5,16 @@
 Arguments: see `ros2 launch salus_ros bringup.launch.py --show-args`.
 """
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
 from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
@@ -106,7 +112,11 @@ def nodes(context):
         on_exit=end_where_it_failed,
         output="screen",
     )
-    return [*managed, manager]
+    # Shared memory can hold up a publishing control loop: see config/fastdds_loopback.xml.
+    udp = SetEnvironmentVariable(
+        "FASTDDS_BUILTIN_TRANSPORTS", os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+    )
+    return [udp, *managed, manager]
 
 
 def generate_launch_description():

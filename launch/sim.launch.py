@@ -5,6 +5,7 @@
 Arguments: see `ros2 launch salus_ros sim.launch.py --show-args`.
 """
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -13,6 +14,7 @@ from launch.actions import (
     EmitEvent,
     IncludeLaunchDescription,
     OpaqueFunction,
+    SetEnvironmentVariable,
 )
 from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -74,7 +76,12 @@ def rig(context):
         "disturbance": value("disturbance"),
         "window": value("window") == "true",
     }
+    # Shared memory can hold up a publishing control loop: see config/fastdds_loopback.xml.
+    udp = SetEnvironmentVariable(
+        "FASTDDS_BUILTIN_TRANSPORTS", os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+    )
     return [
+        udp,
         Node(
             package="salus_ros",
             executable="sim_rig",

@@ -20,9 +20,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 def own_domain(monkeypatch, tmp_path):
     """A domain that nobody uses, this machine only, logs in the test's folder."""
     from salus_ros.cli.graph import use_free_domain
+    from salus_ros.cli.processes import stay_on_this_machine
 
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    # Set first, so that it is put back afterwards.
+    for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    stay_on_this_machine()
     monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros_log"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     domain = use_free_domain()

@@ -34,7 +34,6 @@ from salus_ros.cli.processes import (
     quiet_environment,
     temporary_log_folder,
 )
-from salus_ros.cli.shared_memory import remove_orphans
 
 if TYPE_CHECKING:
     from salus_ros.nodes.graph_client import GraphClient
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from salus_ros.sim.lockstep import EpisodeRun
 
 START_TIMEOUT = 60.0  # s
-DISCOVERY = 3.0  # s until the nodes of a domain know each other, on a busy machine
+DISCOVERY = 1.5  # s until the nodes of a domain know each other, on a busy machine
 GRACE = 10.0  # s beyond the time limit until an episode that doesn't end counts as lost
 
 
@@ -144,8 +143,6 @@ def _run(
     from salus_ros.nodes.graph_client import GraphClient, GraphError
 
     with ExitStack() as stack:
-        # Last of all, for what a node that had to be killed left, and this process held, too.
-        stack.callback(remove_orphans)
         log_folder = Path(stack.enter_context(temporary_log_folder()))
         quiet_environment(log_folder)
         domain = chosen_domain()

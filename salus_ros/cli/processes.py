@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from salus_ros.cli.shared_memory import remove_orphans
 from salus_ros.die_with_parent import DIE_WITH_PARENT
+from salus_ros.resources import config_file
 
 RIG = "sim_rig"
 SUPERVISOR = "safety_supervisor"
@@ -115,8 +115,6 @@ class ProcessGroup:
                 _wait(process)
         for process in self.processes.values():
             _wait(process)
-        if any(code < 0 for code in self.ended().values()):
-            remove_orphans()
 
 
 def _ending_rank(name: str) -> int:
@@ -137,13 +135,23 @@ def temporary_log_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def quiet_environment(log_folder: Path | None) -> None:
-    """Set what the child processes inherit: discovery on this machine only, logs in one place.
+    """Set what the child processes inherit: this machine only, logs in one place.
 
     Whatever the user has set stands.
     """
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    stay_on_this_machine()
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     os.environ[DIE_WITH_PARENT] = str(os.getpid())
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if log_folder is not None:
         os.environ.setdefault("ROS_LOG_DIR", str(log_folder))
+
+
+def stay_on_this_machine() -> None:
+    """Discovery and data over loopback UDP alone, unless the user has chosen a range.
+
+    ROS's own LOCALHOST range would do so over shared memory, too: see config/fastdds_loopback.xml.
+    """
+    if "ROS_AUTOMATIC_DISCOVERY_RANGE" not in os.environ:
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SYSTEM_DEFAULT"
+        os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(config_file("fastdds_loopback.xml"))

@@ -48,7 +48,7 @@ from salus_ros.supervision.reconfiguration import TUNABLE
 STATE_PERIOD = 0.1  # s between two SupervisorStates while nothing changes
 RIVAL_PERIOD = 1.0  # s between two looks for another publisher of commands
 COLLECT_TICKS = 50  # the youngest garbage is collected after every so many ticks
-DISCOVERY = 2.5  # s until a new node knows the others of its domain, on a busy machine
+DISCOVERY = 1.0  # s until a new node knows the others of its domain, on a busy machine
 LONGEST_STOP = 5.0  # s; a jerk-limited stop takes a fraction of it
 LOST_COMMAND = 0.1  # s; lifespan of a command on its way
 PREDICTION = "failure_predictor"

@@ -14,7 +14,6 @@ from sensor_msgs.msg import JointState
 
 from salus_ros.cli.graph import graph_processes, parameter_file
 from salus_ros.cli.processes import MANAGER, RIG, ProcessGroup, quiet_environment
-from salus_ros.cli.shared_memory import remove_orphans
 from salus_ros.nodes import qos, topics
 from salus_ros.nodes.conversions import stamp_of
 from salus_ros.nodes.graph_client import GraphClient
@@ -40,8 +39,6 @@ class RunningGraph:
         self._stack = ExitStack()
 
     def __enter__(self):
-        # What a killed node leaves and this process holds, too, can only be removed at the end.
-        self._stack.callback(remove_orphans)
         try:
             self._start()
         except BaseException:

@@ -83,6 +83,6 @@ def wait_for_node(name):
 def test_config_and_launch_files_are_installed(workspace):
     install, _ = workspace
     share = install / "salus_ros" / "share" / "salus_ros"
-    for folder, pattern in (("config", "*.yaml"), ("launch", "*.launch.py")):
+    for folder, pattern in (("config", "*.*ml"), ("launch", "*.launch.py")):
         wanted = {path.name for path in (ROOT / folder).glob(pattern)}
         assert {path.name for path in (share / folder).glob(pattern)} == wanted
