@@ -41,7 +41,7 @@ OUTSIDE = "workspace"
 TOO_FAST = "tool_speed"
 
 LOOKS_MAX = 12
-GAP_SHARE = 0.02
+GAP_SHARE = 0.03
 SPEED_LOOKS_MAX = 40
 # A joint slower than this [rad/s], with as little acceleration, doesn't move: it adds no jerk.
 STILL = 1e-9
@@ -50,12 +50,19 @@ STILL = 1e-9
 class _Base:
     """A place on a stop, with the tool's Jacobian there."""
 
-    __slots__ = ("jacobian", "norms", "positions")
+    __slots__ = ("_looked", "jacobian", "norms", "positions")
 
     def __init__(self, positions: list[float], place: Posture) -> None:
         self.positions = positions
         self.jacobian = tool_jacobian(place)
         self.norms = [math.sqrt(x * x + y * y + z * z) for x, y, z in self.jacobian]
+        self._looked: tuple[State | None, float] = (None, 0.0)
+
+    def speed(self, state: State) -> float:
+        """The tool's speed [m/s] with this Jacobian; the last one is remembered."""
+        if self._looked[0] is not state:
+            self._looked = (state, float(tool_speed(self.jacobian, state[1])))
+        return self._looked[1]
 
 
 class SpaceGuard:
@@ -122,13 +129,13 @@ class SpaceGuard:
         bend = sum(n * j for n, j in zip(base.norms, jerks, strict=False)) / 8
         looks = math.ceil(stop.duration * math.sqrt(bend / (GAP_SHARE * self.limit)))
         step = stop.duration / min(max(looks, 2), SPEED_LOOKS_MAX)
-        jerks = [jerk * step * step / 8 for jerk in jerks]
+        gaps = [jerk * step * step / 8 for jerk in jerks]
         before = state
         for look in range(1, SPEED_LOOKS_MAX + 1):
             after = stop.at_time(look * step)
-            if not self._slow_between(base, before, after, jerks, extra):
+            if not self._slow_between(base, before, after, gaps, extra):
                 base = _Base(before[0], posture(before[0], self.workspace.tool))
-                if not self._slow_between(base, before, after, jerks, extra):
+                if not self._slow_between(base, before, after, gaps, extra):
                     return False
             if look * step >= stop.duration or self._surely_slow(base, after, ends, extra):
                 return True
@@ -139,13 +146,16 @@ class SpaceGuard:
         self, base: _Base, state: State, ends: list[float], extra: list[float]
     ) -> bool:
         """Whether the rest of a stop can't exceed the limit, whatever the joints' directions."""
+        total = 0.0
+        for norm, v in zip(base.norms, state[1], strict=False):
+            total += norm * abs(v)
+        if total > self.limit:
+            return False
         peaks = [
             max(abs(v), abs(v + a * abs(a) / (2 * jerk)))
             for v, a, jerk in zip(state[1], state[2], self._jerk, strict=True)
         ]
-        most = sum(n * p for n, p in zip(base.norms, peaks, strict=False))
-        if most > self.limit:
-            return False
+        most = sum([n * p for n, p in zip(base.norms, peaks, strict=False)])
         way = [
             abs(q - q0) + abs(end - q) + 2 * more
             for q, q0, end, more in zip(state[0], base.positions, ends, extra, strict=True)
@@ -159,17 +169,16 @@ class SpaceGuard:
 
         gaps: how far each joint's velocity may leave the straight line between them [rad/s].
         """
-        speeds = [float(tool_speed(base.jacobian, state[1])) for state in (before, after)]
-        fastest = max(speeds)
-        gap = sum(n * g for n, g in zip(base.norms, gaps, strict=False))
-        if fastest + gap > self.limit:
+        gap = sum([n * g for n, g in zip(base.norms, gaps, strict=False)])
+        fastest = gap + max(base.speed(before), base.speed(after))
+        if fastest > self.limit:
             return False
-        way = [
-            max(abs(x - z), abs(y - z)) + more
-            for x, y, z, more in zip(before[0], after[0], base.positions, extra, strict=True)
-        ]
+        # Both looks lie after the base: what the later has gone, `extra` included, bounds both.
+        way = 0.0
+        for root, x, z, more in zip(self._roots, after[0], base.positions, extra, strict=True):
+            way += root * (abs(x - z) + more)
         roots = max(self._root_sum(before[1]), self._root_sum(after[1])) + self._root_sum(gaps)
-        return fastest + gap + roots * self._root_sum(way) <= self.limit
+        return fastest + roots * way <= self.limit
 
     def _root_sum(self, values: Sequence[float]) -> float:
         total = 0.0
