@@ -28,6 +28,7 @@ BRING_UP_ORDER = [SUPERVISOR, "failure_predictor", "signal_publisher", POLICY]
 # Without these two the arm has nobody to follow or nobody to guard it.
 VITAL = {SUPERVISOR, POLICY}
 
+ANSWER_PATIENCE = 2.0  # s for a node to say which state it is in
 ACTIVATION_PATIENCE = 5.0  # s
 ACTIVATION_RETRY = 0.5  # s
 
@@ -160,11 +161,29 @@ class LifecycleManager(PlainNode):
         self.get_logger().info(f"{node} {NAMES[transition]}")
 
     def _current_state(self, node: str) -> int:
-        return int(self._call(self._state[node], GetState.Request(), node).current_state.id)
+        """Asked again where no answer comes: a request to a node that was just restarted can reach
+        nobody, as long as its dead predecessor still counts as there.
+        """
+        deadline = time.monotonic() + self.parameter("transition_timeout")
+        while True:
+            try:
+                answer = self._call(self._state[node], GetState.Request(), node, ANSWER_PATIENCE)
+            except TransitionError:
+                if self._closing or self._is_silent(node) or time.monotonic() > deadline:
+                    raise
+            else:
+                return int(answer.current_state.id)
 
-    def _call(self, client: Any, request: Any, node: str, may_be_silent: bool = False) -> Any:
-        """Call and wait; raises TransitionError where no answer comes in time."""
-        timeout = self.parameter("transition_timeout")
+    def _call(
+        self,
+        client: Any,
+        request: Any,
+        node: str,
+        timeout: float | None = None,
+        may_be_silent: bool = False,
+    ) -> Any:
+        """Call and wait [s]; raises TransitionError where no answer comes in time."""
+        timeout = self.parameter("transition_timeout") if timeout is None else timeout
         if not client.wait_for_service(timeout_sec=timeout):
             raise TransitionError(
                 f"{node} is not there after {timeout:g} s: is its process running?"

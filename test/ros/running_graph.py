@@ -16,7 +16,7 @@ from salus_ros.cli.graph import graph_processes, parameter_file
 from salus_ros.cli.processes import MANAGER, RIG, ProcessGroup, quiet_environment
 from salus_ros.nodes import qos, topics
 from salus_ros.nodes.conversions import stamp_of
-from salus_ros.nodes.graph_client import GraphClient
+from salus_ros.nodes.graph_client import GraphClient, GraphError
 
 PATIENCE = 30.0  # s; only a broken graph takes so long
 
@@ -121,7 +121,11 @@ class RunningGraph:
         return {n for n, process in self.group.processes.items() if process.poll() is None}
 
     def lifecycle_state(self, node):
-        answer = self.client._answer(GetState, f"/{node}/get_state", GetState.Request(), 10.0)
+        """Label of the node's state; "" where it doesn't answer, as just after a restart."""
+        try:
+            answer = self.client._answer(GetState, f"/{node}/get_state", GetState.Request(), 2.0)
+        except GraphError:
+            return ""
         return answer.current_state.label
 
     def logs(self):
