@@ -217,8 +217,9 @@ class SafetySupervisor(ManagedNode):
     def _rivals(self) -> str:
         infos = self.get_publishers_info_by_topic(topics.JOINT_COMMANDS)
         names = [f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in infos]
-        if self.active:
-            names.remove(f"{self.get_namespace().rstrip('/')}/{self.get_name()}")
+        own = f"{self.get_namespace().rstrip('/')}/{self.get_name()}"
+        if self.active and own in names:
+            names.remove(own)  # once: a namesake is a rival, too
         return ", ".join(names)
 
     # Tick.
