@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +29,7 @@ from salus_ros.cli.processes import (
     RIG,
     SUPERVISOR,
     ProcessGroup,
+    interrupt_on_signals,
     quiet_environment,
     temporary_log_folder,
 )
@@ -90,7 +89,7 @@ def demo(
     _check(options, record)
     console = Console(stderr=json_file == "-")
     statistics = ControlStatistics(period_ns=10_000_000)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on_signals()
     interrupted = False
     try:
         if lock_step:
@@ -105,10 +104,6 @@ def demo(
         write_json(json_file, report(options, statistics))
     if interrupted:
         raise typer.Exit(INTERRUPTED)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _check(options: DemoOptions, record: Path | None) -> None:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from salus_ros.die_with_parent import DIE_WITH_PARENT
 from salus_ros.resources import config_file
@@ -145,6 +146,22 @@ def quiet_environment(log_folder: Path | None) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if log_folder is not None:
         os.environ.setdefault("ROS_LOG_DIR", str(log_folder))
+
+
+def interrupt_on_signals() -> None:
+    """Have the first SIGINT or SIGTERM raise KeyboardInterrupt, and ignore what comes after it.
+
+    Also where SIGINT was ignored at the start, as by a shell for what it runs in the background.
+    Ending the nodes must not be interrupted.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def stay_on_this_machine() -> None:

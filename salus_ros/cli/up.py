@@ -9,7 +9,7 @@ import typer
 
 from salus_ros.cli.errors import UserError
 from salus_ros.cli.graph import graph_processes, parameter_file, require_ros
-from salus_ros.cli.processes import MANAGER, ProcessGroup, quiet_environment
+from salus_ros.cli.processes import MANAGER, ProcessGroup, interrupt_on_signals, quiet_environment
 
 # Lost helpers are started again; policy and supervisor only by a person who has looked why.
 RESTARTABLE = ("signal_publisher", "failure_predictor")
@@ -36,11 +36,12 @@ def up(
         "vla_policy": {"policy": policy} if policy else {},
     }
     processes = graph_processes(parameter_file(config), sim, parameters)
-    with ProcessGroup(processes) as group:
-        try:
+    interrupt_on_signals()
+    try:
+        with ProcessGroup(processes) as group:
             _watch(group, restart)
-        except KeyboardInterrupt:
-            typer.echo("stopping", err=True)
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
 
 
 def _watch(group: ProcessGroup, restart: bool) -> None:
