@@ -83,4 +83,10 @@ def run(
     finally:
         stop.ignore_from_now()
         rclpy.try_shutdown()
-    return node.exit_code or 0
+    exit_code = node.exit_code or 0
+    # What is still alive when the interpreter ends, extensions report as leaked.
+    del node
+    gc.enable()
+    gc.unfreeze()
+    gc.collect()
+    return exit_code

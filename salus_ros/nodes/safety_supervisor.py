@@ -48,7 +48,6 @@ from salus_ros.supervision.reconfiguration import TUNABLE
 STATE_PERIOD = 0.1  # s between two SupervisorStates while nothing changes
 RIVAL_PERIOD = 1.0  # s between two looks for another publisher of commands
 COLLECT_TICKS = 50  # the youngest garbage is collected after every so many ticks
-DISCOVERY = 1.0  # s until a new node knows the others of its domain, on a busy machine
 LONGEST_STOP = 5.0  # s; a jerk-limited stop takes a fraction of it
 LOST_COMMAND = 0.1  # s; lifespan of a command on its way
 PREDICTION = "failure_predictor"
@@ -61,6 +60,14 @@ PARAMETERS = (
     REQUIRE_ENABLE,
     WORKSPACE,
     *JOURNAL_PARAMETERS,
+    Parameter(
+        "discovery_time",
+        3.0,
+        "Age of the node [s] before it can be configured: until then discovery may not have found "
+        "another publisher of commands. DDS announces itself every 3 s.",
+        0.0,
+        60.0,
+    ),
     Parameter("require_prediction", True, "HOLD without a fresh, valid failure prediction."),
     Parameter("require_manager", True, "HOLD without the lifecycle manager's heartbeat."),
     Parameter("prediction_age", 0.5, "Largest age of a required prediction [s].", 0.05, 10.0),
@@ -100,7 +107,7 @@ class SafetySupervisor(ManagedNode):
         self._listen()
         self._keep_memory_and_garbage_quiet()
         # Another publisher of commands can only be refused once discovery has found it.
-        time.sleep(max(0.0, self._born + DISCOVERY - time.monotonic()))
+        time.sleep(max(0.0, self._born + self.parameter("discovery_time") - time.monotonic()))
         # rclpy's first log call in a process takes 15 ms to find its own source: not in a tick.
         self.get_logger().info(
             f"gate of {len(self._names)} joints at {self.parameter('rate'):g} Hz, "
