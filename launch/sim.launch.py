@@ -89,7 +89,7 @@ def rig(context):
             parameters=[config, task],
             output="screen",
             on_exit=end_where_it_failed,
-        )
+        ),
     ]
 
 
