@@ -16,7 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.signals import SignalHandlerOptions
-from salus_msgs.msg import Episode, FailurePrediction, Intervention, PolicyState, SupervisorState
+from salus_msgs.msg import Episode, FailurePrediction, Intervention, SupervisorState
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 
@@ -52,7 +52,7 @@ class GraphClient:
         self.episode = Episode()
         self.state = SupervisorState()
         self.prediction = FailurePrediction()
-        self.policy_state = PolicyState()
+        self._service_clients: dict[str, Any] = {}
         self._on_command = on_command
         self._subscribe(on_intervention, on_state)
         self._thread = threading.Thread(target=self._spin, name="graph client", daemon=True)
@@ -78,7 +78,6 @@ class GraphClient:
         subscribe(
             FailurePrediction, topics.FAILURE_PREDICTION, self._keeper("prediction"), qos.SIGNALS
         )
-        subscribe(PolicyState, topics.POLICY_STATE, self._keeper("policy_state"), qos.PLAN)
 
     def _keeper(self, attribute: str) -> Callable[[Any], None]:
         def keep(message: Any) -> None:
@@ -151,18 +150,19 @@ class GraphClient:
             raise GraphError(f"{name}: {answer.message}")
 
     def _answer(self, kind: type, name: str, request: Any, timeout: float) -> Any:
-        client = self.node.create_client(kind, name)
-        try:
-            if not client.wait_for_service(timeout):
-                raise GraphError(f"{name} is not there after {timeout:g} s")
-            answered = threading.Event()
-            future = client.call_async(request)
-            future.add_done_callback(lambda _: answered.set())
-            if not answered.wait(timeout):
-                raise GraphError(f"{name} gave no answer within {timeout:g} s")
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+        # Kept: each new client would have to be discovered again by the server it calls.
+        if name not in self._service_clients:
+            self._service_clients[name] = self.node.create_client(kind, name)
+        client = self._service_clients[name]
+        if not client.wait_for_service(timeout):
+            raise GraphError(f"{name} is not there after {timeout:g} s")
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        if not answered.wait(timeout):
+            client.remove_pending_request(future)
+            raise GraphError(f"{name} gave no answer within {timeout:g} s")
+        return future.result()
 
     def recording(self, folder: Path) -> Recorder:
         """Records all topics while open. Raises GraphError where salus_msgs can't be found."""
