@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -74,10 +75,10 @@ class ProcessGroup:
 
     def start(self, node: NodeProcess) -> None:
         """Start one node, in a session of its own so that Ctrl-C reaches only this process."""
-        output = None
-        if self._log_folder is not None:
-            output = (self._log_folder / f"{node.name}.log").open("ab")
-        try:
+        with _interruption.put_off(), ExitStack() as files:
+            output = None
+            if self._log_folder is not None:
+                output = files.enter_context((self._log_folder / f"{node.name}.log").open("ab"))
             self.processes[node.name] = subprocess.Popen(
                 node.command(),
                 stdin=subprocess.DEVNULL,
@@ -85,9 +86,6 @@ class ProcessGroup:
                 stderr=subprocess.STDOUT if output else None,
                 start_new_session=True,
             )
-        finally:
-            if output is not None:
-                output.close()
 
     def ended(self) -> dict[str, int]:
         """Exit codes of the nodes that have ended."""
@@ -148,6 +146,41 @@ def quiet_environment(log_folder: Path | None) -> None:
         os.environ.setdefault("ROS_LOG_DIR", str(log_folder))
 
 
+class _Interruption:
+    """Turns the first SIGINT or SIGTERM into a KeyboardInterrupt, and ignores what comes after it.
+
+    An interrupt inside Popen would lose a child that runs already: so it can be put off.
+    """
+
+    def __init__(self) -> None:
+        self._put_off = False
+        self._pending = False
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        self._pending = True
+        self._raise_if_due()
+
+    @contextmanager
+    def put_off(self) -> Iterator[None]:
+        """Let a signal wait until the block has been left."""
+        self._put_off = True
+        try:
+            yield
+        finally:
+            self._put_off = False
+            self._raise_if_due()
+
+    def _raise_if_due(self) -> None:
+        if self._pending and not self._put_off:
+            self._pending = False
+            raise KeyboardInterrupt
+
+
+_interruption = _Interruption()
+
+
 def interrupt_on_signals() -> None:
     """Have the first SIGINT or SIGTERM raise KeyboardInterrupt, and ignore what comes after it.
 
@@ -155,13 +188,7 @@ def interrupt_on_signals() -> None:
     Ending the nodes must not be interrupted.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+        signal.signal(number, _interruption.handle)
 
 
 def stay_on_this_machine() -> None:
