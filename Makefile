@@ -35,17 +35,17 @@ help:
 demo: build
 	@$(SOURCE) $(VENV)/bin/salus demo $(ARGS)
 
-test: build
+test: build $(VENV)/.lerobot
 	@$(SOURCE) $(PYTHON) -m pytest -m 'not thorough' $(ARGS)
 	@if [ -n "$(CARGO)" ]; then $(CARGO) test --quiet --manifest-path sedac_core/Cargo.toml; \
 	else echo "sedac_core: Rust tests skipped, no cargo on PATH"; fi
 
-test-thorough: build
+test-thorough: build $(VENV)/.lerobot
 	@$(SOURCE) $(PYTHON) -m pytest --timeout 3600 $(ARGS)
 
 build: $(VENV)/.system $(VENV)/.messages $(VENV)/.sedac
 
-lint: build
+lint: build $(VENV)/.lerobot
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	@$(SOURCE) $(VENV)/bin/mypy
 	@if [ -n "$(CARGO)" ]; then cd sedac_core && $(CARGO) fmt --check && \
@@ -67,7 +67,8 @@ colcon: build
 # used, and it is installed without its own needs (game pads, video).
 lock: $(VENV)/.venv
 	@$(UV) pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
-	<(echo "mujoco<3.9") msg/ros_wheels.txt setup.py --extra test -o constraints.txt
+	<(echo "mujoco<3.9") msg/ros_wheels.txt setup.py \
+	--extra test --extra policy --extra lerobot -o constraints.txt
 	@echo 'gym-hil==0.1.14' >> constraints.txt
 
 clean:
@@ -95,8 +96,15 @@ $(VENV)/.venv: | $(filter .uv/bin/uv,$(UV))
 $(VENV)/.packages: setup.py constraints.txt msg/ros_wheels.txt | $(VENV)/.venv
 	@echo "installing Python packages ($(ROS_FLAVOUR) ROS)"
 	@$(UV) pip install --quiet --python $(PYTHON) -c constraints.txt --overrides <(echo '$(OVERRIDE)') \
-	$(ROS_REQUIREMENTS) -e '.[test]' mujoco
+	$(ROS_REQUIREMENTS) -e '.[test,policy]' mujoco
 	@$(UV) pip install --quiet --python $(PYTHON) -c constraints.txt --no-deps gym-hil
+	@touch $@
+
+# What only LeRobot's policies need; the demo starts sooner without it.
+$(VENV)/.lerobot: $(VENV)/.packages
+	@echo "installing LeRobot"
+	@$(UV) pip install --quiet --python $(PYTHON) -c constraints.txt --overrides <(echo '$(OVERRIDE)') \
+	-e '.[lerobot]'
 	@touch $@
 
 $(VENV)/.messages: $(wildcard msg/*) $(VENV)/.packages | $(VENV)/.system

@@ -30,6 +30,9 @@ setup(
     install_requires=["numpy", "plotly", "pyyaml", "rich", "rosbags", "ruckig", "typer"],
     extras_require={
         "sim": ["gym-hil", "mujoco<3.9"],
+        "policy": ["safetensors", "torch<2.11"],
+        # LeRobot 0.5 needs Python 3.12; torchao 0.16 breaks its import of diffusers.
+        "lerobot": ["lerobot[smolvla]==0.4.4", "torchao==0.15.0"],
         "test": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML"],
     },
     entry_points={
