@@ -18,6 +18,7 @@ from salus_ros.cli.demo_view import LiveView, episode_line, outcome_table, summa
 from salus_ros.cli.errors import INTERRUPTED, USAGE, UserError
 from salus_ros.cli.graph import (
     chosen_domain,
+    file_parameter,
     graph_processes,
     parameter_file,
     require_ros,
@@ -26,6 +27,7 @@ from salus_ros.cli.graph import (
 from salus_ros.cli.output import write_json
 from salus_ros.cli.processes import (
     MANAGER,
+    POLICY,
     RIG,
     SUPERVISOR,
     ProcessGroup,
@@ -33,6 +35,7 @@ from salus_ros.cli.processes import (
     quiet_environment,
     temporary_log_folder,
 )
+from salus_ros.interfaces import nanoseconds
 
 if TYPE_CHECKING:
     from salus_ros.nodes.graph_client import GraphClient
@@ -54,14 +57,13 @@ class DemoOptions:
     instruction: str
     disturbance: str
     config: Path
-    time_limit: float = 15.0
     results: list[EpisodeResult] = field(default_factory=list)
 
 
 def demo(
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to run.")] = 3,
     seed: Annotated[int, typer.Option(min=0, max=100_000, help="Seed of the start states.")] = 0,
-    policy: Annotated[str, typer.Option(help="Policy to run.")] = "scripted_expert",
+    policy: Annotated[str, typer.Option(help="Policy; empty: the parameter file's.")] = "",
     instruction: Annotated[
         str, typer.Option(help="Task; empty: picks of each colour in turn.")
     ] = "",
@@ -85,10 +87,14 @@ def demo(
     Exit code: 0 where all episodes ran, whatever their outcome; 1 where the graph failed; 2 for a
     wrong option; 130 after Ctrl-C.
     """
-    options = DemoOptions(episodes, seed, policy, instruction, disturbance, parameter_file(config))
+    from salus_ros.policy.registry import DEFAULT_BACKEND
+
+    file = parameter_file(config)
+    policy = policy or file_parameter(file, POLICY, "policy") or DEFAULT_BACKEND
+    options = DemoOptions(episodes, seed, policy, instruction, disturbance, file)
     _check(options, record)
     console = Console(stderr=json_file == "-")
-    statistics = ControlStatistics(period_ns=10_000_000)
+    statistics = ControlStatistics(nanoseconds(1.0 / _rate(file)))
     interrupt_on_signals()
     interrupted = False
     try:
@@ -104,6 +110,11 @@ def demo(
         write_json(json_file, report(options, statistics))
     if interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+def _rate(config: Path) -> float:
+    """Commands per second of the supervisor [Hz]."""
+    return float(file_parameter(config, SUPERVISOR, "rate") or 100.0)
 
 
 def _check(options: DemoOptions, record: Path | None) -> None:
@@ -199,7 +210,7 @@ def _processes(options: DemoOptions, headless: bool) -> list[Any]:
     parameters: dict[str, dict[str, object]] = {
         RIG: {"reset_at_start": False, "window": not headless},
         MANAGER: {"autostart": False},
-        "vla_policy": {"policy": options.policy},
+        POLICY: {"policy": options.policy},
     }
     return graph_processes(options.config, True, parameters)
 
@@ -245,7 +256,8 @@ def _run_episodes(
 def _wait_for_end(
     options: DemoOptions, client: GraphClient, group: ProcessGroup, number: int, view: LiveView
 ) -> EpisodeResult:
-    deadline = time.monotonic() + options.time_limit + GRACE
+    time_limit = file_parameter(options.config, RIG, "time_limit") or 15.0
+    deadline = time.monotonic() + time_limit + GRACE
     while not client.episode_ended(number, timeout=0.1):
         _fail_if_ended(group)
         view.refresh()

@@ -19,9 +19,10 @@ from salus_ros.resources import config_file
 RIG = "sim_rig"
 SUPERVISOR = "safety_supervisor"
 MANAGER = "lifecycle_manager"
+POLICY = "vla_policy"
 # The order in which they are ended: what feeds the supervisor goes before it, and the robot last,
 # so that the supervisor can finish its stop.
-ENDING_ORDER = (MANAGER, "vla_policy", "signal_publisher", "failure_predictor", SUPERVISOR, RIG)
+ENDING_ORDER = (MANAGER, POLICY, "signal_publisher", "failure_predictor", SUPERVISOR, RIG)
 
 PATIENCE = 5.0  # s; how long a node may take to end before it is killed
 

@@ -26,7 +26,7 @@ from salus_ros.policy.chunk_queue import QueueConfig
 from salus_ros.policy.loop import InferenceLoop, LoopConfig, Outcome
 from salus_ros.policy.merging import MERGING_MODES
 from salus_ros.policy.observing import FreshnessBounds, ObservationBuffer
-from salus_ros.policy.registry import BACKEND_NAMES, make_backend
+from salus_ros.policy.registry import BACKEND_NAMES, DEFAULT_BACKEND, make_backend
 
 INPUT_GRACE = 0.5  # s without a whole observation until that is reported
 POLL = 0.02  # s; longest sleep of the inference thread, so that it sees a new clock or a stop
@@ -34,7 +34,7 @@ LONGEST_INFERENCE = 30.0  # s; how long deactivation waits for an inference unde
 
 PARAMETERS = (
     *ROBOT_PARAMETERS,
-    Parameter("policy", "scripted_expert", "Policy to run.", choices=BACKEND_NAMES),
+    Parameter("policy", DEFAULT_BACKEND, "Policy to run.", choices=BACKEND_NAMES),
     Parameter(
         "merging", "latest", "How a new chunk is merged with the plan.", choices=MERGING_MODES
     ),

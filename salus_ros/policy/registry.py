@@ -11,6 +11,7 @@ _BACKENDS = {
     "scripted_expert": "salus_ros.sim.expert:ScriptedExpert",
 }
 
+DEFAULT_BACKEND = "scripted_expert"
 BACKEND_NAMES = tuple(_BACKENDS)
 
 
