@@ -7,6 +7,7 @@ import threading
 import time
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from salus_msgs.msg import ActionChunk as ActionChunkMessage
 from salus_msgs.msg import PolicyState as PolicyStateMessage
@@ -26,15 +27,28 @@ from salus_ros.policy.chunk_queue import QueueConfig
 from salus_ros.policy.loop import InferenceLoop, LoopConfig, Outcome
 from salus_ros.policy.merging import MERGING_MODES
 from salus_ros.policy.observing import FreshnessBounds, ObservationBuffer
-from salus_ros.policy.registry import BACKEND_NAMES, DEFAULT_BACKEND, make_backend
+from salus_ros.policy.registry import (
+    BACKEND_NAMES,
+    DEFAULT_BACKEND,
+    make_backend,
+    option_names,
+)
 
 INPUT_GRACE = 0.5  # s without a whole observation until that is reported
 POLL = 0.02  # s; longest sleep of the inference thread, so that it sees a new clock or a stop
 LONGEST_INFERENCE = 30.0  # s; how long deactivation waits for an inference under way
 
+# Options of the policy; one left empty is not given to it.
+POLICY_OPTIONS = (
+    Parameter("checkpoint", "", "Weights of the policy: a file or folder, or an id on the hub."),
+)
+# Parameters that a policy is told where it asks for them.
+TOLD_TO_POLICY = ("joint_names", "gripper_name", "execution_horizon")
+
 PARAMETERS = (
     *ROBOT_PARAMETERS,
     Parameter("policy", DEFAULT_BACKEND, "Policy to run.", choices=BACKEND_NAMES),
+    *POLICY_OPTIONS,
     Parameter(
         "merging", "latest", "How a new chunk is merged with the plan.", choices=MERGING_MODES
     ),
@@ -82,7 +96,7 @@ class VlaPolicy(ManagedNode):
         self._names = tuple(self.parameter("joint_names"))
         self._gripper = self.parameter("gripper_name")
         self._say_which_core()
-        self._backend = make_backend(self.parameter("policy"))
+        self._backend = make_backend(self.parameter("policy"), self._policy_options())
         self._backend.warm_up()
         self._loop = InferenceLoop(
             self._backend,
@@ -99,6 +113,12 @@ class VlaPolicy(ManagedNode):
         backend = self._backend
         self._buffer = ObservationBuffer(backend.cameras, backend.privileged, bounds)
         self._subscribe_inputs()
+
+    def _policy_options(self) -> dict[str, Any]:
+        taken = option_names(self.parameter("policy"))
+        told = {name: self.parameter(name) for name in TOLD_TO_POLICY if name in taken}
+        given = {option.name: self.parameter(option.name) for option in POLICY_OPTIONS}
+        return {**told, **{name: value for name, value in given.items() if value}}
 
     def _say_which_core(self) -> None:
         """The early-exit core that policies of this process use."""
