@@ -5,21 +5,16 @@
 Arguments: see `ros2 launch salus_ros bringup.launch.py --show-args`.
 """
 
-import os
-from pathlib import Path
-
-from ament_index_python.packages import get_package_share_directory
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    OpaqueFunction,
-    SetEnvironmentVariable,
-)
-from launch.events import Shutdown
-from launch.substitutions import LaunchConfiguration
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchDescription
+from salus_ros.launching import (
+    end_where_it_failed,
+    parameter_file,
+    values,
+    without_shared_memory,
+)
 
 MANAGED = ("safety_supervisor", "failure_predictor", "signal_publisher", "vla_policy")
 # Policy and supervisor are never restarted by themselves: a person looks first.
@@ -55,32 +50,8 @@ ARGUMENTS = (
 )
 
 
-def parameter_file(name):
-    """A path, or a name in config/."""
-    if Path(name).is_file():
-        return name
-    folder = Path(get_package_share_directory("salus_ros")) / "config"
-    path = folder / f"{name.removesuffix('.yaml')}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-        raise RuntimeError(f"config:={name} is neither a file nor one of: {known}")
-    return str(path)
-
-
-def end_where_it_failed(event, context):
-    """A node ends with an error code only where it can't work; then nothing can.
-
-    One that was killed (a negative code) leaves the rest up: the supervisor holds the arm.
-    """
-    if event.returncode > 0 and not context.is_shutdown:
-        return [EmitEvent(event=Shutdown(reason=f"{event.action.name} can't work: see above"))]
-    return None
-
-
 def nodes(context):
-    def value(name):
-        return LaunchConfiguration(name).perform(context)
-
+    value = values(context)
     common = [parameter_file(value("config")), {"use_sim_time": value("use_sim_time") == "true"}]
     policy = [{"policy": value("policy")}] if value("policy") else []
     restart = value("restart") == "true"
@@ -112,11 +83,7 @@ def nodes(context):
         on_exit=end_where_it_failed,
         output="screen",
     )
-    # Shared memory can hold up a publishing control loop: see config/fastdds_loopback.xml.
-    udp = SetEnvironmentVariable(
-        "FASTDDS_BUILTIN_TRANSPORTS", os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
-    )
-    return [udp, *managed, manager]
+    return [without_shared_memory(), *managed, manager]
 
 
 def generate_launch_description():

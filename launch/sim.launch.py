@@ -5,23 +5,19 @@
 Arguments: see `ros2 launch salus_ros sim.launch.py --show-args`.
 """
 
-import os
-from pathlib import Path
-
-from ament_index_python.packages import get_package_share_directory
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    IncludeLaunchDescription,
-    OpaqueFunction,
-    SetEnvironmentVariable,
-)
-from launch.events import Shutdown
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
+from salus_ros.launching import (
+    end_where_it_failed,
+    parameter_file,
+    values,
+    without_shared_memory,
+)
+from salus_ros.resources import share_folder
 
 ARGUMENTS = (
     DeclareLaunchArgument(
@@ -50,38 +46,18 @@ ARGUMENTS = (
 )
 
 
-def end_where_it_failed(event, context):
-    """The rig ends with an error code only where it can't work; killed, it leaves the rest up."""
-    if event.returncode > 0 and not context.is_shutdown:
-        return [EmitEvent(event=Shutdown(reason="the rig can't work: see above"))]
-    return None
-
-
 def rig(context):
-    def value(name):
-        return LaunchConfiguration(name).perform(context)
-
-    config = value("config")
-    if not Path(config).is_file():
-        folder = Path(get_package_share_directory("salus_ros")) / "config"
-        path = folder / f"{config.removesuffix('.yaml')}.yaml"
-        if not path.is_file():
-            # Checked before anything is started, so that nothing is left running.
-            known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-            raise RuntimeError(f"config:={config} is neither a file nor one of: {known}")
-        config = str(path)
+    value = values(context)
+    # Checked before anything is started, so that nothing is left running.
+    config = parameter_file(value("config"))
     task = {
         "instruction": value("instruction"),
         "seed": int(value("seed")),
         "disturbance": value("disturbance"),
         "window": value("window") == "true",
     }
-    # Shared memory can hold up a publishing control loop: see config/fastdds_loopback.xml.
-    udp = SetEnvironmentVariable(
-        "FASTDDS_BUILTIN_TRANSPORTS", os.environ.get("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
-    )
     return [
-        udp,
+        without_shared_memory(),
         Node(
             package="salus_ros",
             executable="sim_rig",
@@ -94,9 +70,8 @@ def rig(context):
 
 
 def generate_launch_description():
-    folder = Path(get_package_share_directory("salus_ros")) / "launch"
     bringup = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(folder / "bringup.launch.py")),
+        PythonLaunchDescriptionSource(str(share_folder() / "launch" / "bringup.launch.py")),
         launch_arguments={
             name: LaunchConfiguration(name) for name in ("config", "policy", "autostart")
         }.items(),
