@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from salus_ros.interfaces import Instant, nanoseconds, seconds
 from salus_ros.supervision.config import GateConfig
@@ -32,20 +33,29 @@ class Heartbeats:
 
 
 class HardFaults:
-    """Counts hard faults: too many in a short time are a STOP."""
+    """Each is a cause of HOLD at the next tick; too many in a short time are a STOP."""
 
-    def __init__(self, config: GateConfig) -> None:
+    def __init__(self, config: GateConfig, latch: Callable[[Cause], None]) -> None:
+        """latch: puts the STOP in force."""
         self._window = config.hard_fault_window
+        self._latch = latch
         self._times: deque[int] = deque(maxlen=config.hard_faults_to_stop)
+        self._newest: Cause | None = None
 
-    def count(self, now: Instant) -> Cause | None:
-        """Count one; the cause of a STOP where it is one too many."""
+    def add(self, cause: Cause, now: Instant) -> None:
+        """Count a fault."""
+        self._newest = cause
         self._times.append(now.steady)
         full = len(self._times) == self._times.maxlen
         if full and now.steady - self._times[0] <= nanoseconds(self._window):
-            return Cause("repeated_faults", f"{len(self._times)} in {self._window:g} s")
-        return None
+            count = len(self._times)
+            self._latch(Cause("repeated_faults", f"{count} in {self._window:g} s"))
+
+    def causes(self, now: Instant) -> list[Cause]:
+        """The newest fault since the last call, if any."""
+        newest, self._newest = self._newest, None
+        return [] if newest is None else [newest]
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Begin to count anew."""
         self._times.clear()

@@ -120,7 +120,7 @@ class World:
         operating = self.limits.arm.operating(self.config.operating_fraction)
         self.operating = operating
         self.stop_check = StopCheck(
-            operating, self.gate._generator.limits.jerk, self.config.operating_fraction
+            operating, self.gate._parts.generator.limits.jerk, self.config.operating_fraction
         )
         self.stop_check.space = self.limits.workspace
         self.now = Instant(10**15, 77)
@@ -361,7 +361,7 @@ def run(robot: str, rate: float, seed: int, ticks: int, stops: int = 1) -> World
     for _ in range(ticks):
         world.act()
     world.stop()
-    assert "internal_error" not in {cause.name for cause in world.gate._machine.latched}
+    assert "internal_error" not in {cause.name for cause in world.gate._parts.machine.latched}
     world.check(stops)
     return world
 

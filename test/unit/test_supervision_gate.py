@@ -410,7 +410,7 @@ def test_late_repeated_or_foreign_chunks_are_dropped_and_the_plan_goes_on(reason
     rejected = rig.gate.state(rig.now).chunks_rejected
     chunk = SOFT[reason](rig, rig.chunk())
     if reason == "chunk_stale":
-        rig.gate._intake.order._last.clear()
+        rig.gate._parts.reception.intake.order._last.clear()
     assert not rig.gate.on_chunk(chunk, rig.now)
     assert rig.tick().mode is Mode.NOMINAL
     assert reasons(rig.gate.drain_interventions()) == [reason]
@@ -658,7 +658,7 @@ def test_the_most_restrictive_cause_wins_and_comes_first() -> None:
     assert result.reasons == ("estop_requested", "stop_requested", "hold_requested")
 
 
-@pytest.mark.parametrize("place", ["_decide", "_move", "_judge", "_causes"])
+@pytest.mark.parametrize("place", ["_decide", "_move", "_judge", "causes"])
 def test_an_exception_of_its_own_is_an_estop_and_the_stop_goes_on(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -669,7 +669,8 @@ def test_an_exception_of_its_own_is_an_estop_and_the_stop_goes_on(
     def fail(*_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(rig.gate, place, fail)
+    owner = rig.gate._parts if place == "causes" else rig.gate
+    monkeypatch.setattr(owner, place, fail)
     assert rig.tick().mode is Mode.ESTOP
     rig.come_to_rest()
     rig.check()

@@ -45,7 +45,7 @@ def test_a_likely_failure_slows_the_arm_without_a_velocity_step() -> None:
     predict(rig, longest=0.65)
     assert rig.run(1.0).mode is Mode.SLOW
     rig.run(3.0)
-    top = 0.5 * rig.gate._generator_limits.velocity[0]
+    top = 0.5 * rig.gate._parts.generator.limits.velocity[0]
     assert before > 1.2 * top
     assert speeds(rig, 300)[:, 0].max() <= top * (1 + 1e-6)
     # It goes on along the plan, is not held by its own slowness, and gets fast again.

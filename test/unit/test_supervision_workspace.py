@@ -208,7 +208,7 @@ def test_activation_and_reset_are_refused_outside_the_workspace() -> None:
     rig.gate.request_stop(rig.now)
     rig.come_to_rest()
     rig.gate.limits = rig.limits
-    rig.gate._measurement._workspace = Workspace(TOOL, below)
+    rig.gate._parts.measurement._workspace = Workspace(TOOL, below)
     done, why = rig.gate.request_reset(rig.now)
     assert not done
     assert "outside the workspace" in why

@@ -1,0 +1,143 @@
+"""Everything that belongs to one activation of the gate, and what all of it is asked together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from salus_ros.interfaces import Instant, seconds
+from salus_ros.supervision.chunk_reception import ChunkReception
+from salus_ros.supervision.config import GateConfig
+from salus_ros.supervision.follower import Follower
+from salus_ros.supervision.freshness import ClockWatch
+from salus_ros.supervision.intake import ChunkIntake
+from salus_ros.supervision.interventions import InterventionQueue, Kind
+from salus_ros.supervision.limits import RobotLimits
+from salus_ros.supervision.measurement import Measurement
+from salus_ros.supervision.modes import Cause, ModeMachine
+from salus_ros.supervision.motion_setup import MotionSetup, make_generator
+from salus_ros.supervision.operators import Operators
+from salus_ros.supervision.parties import HardFaults, Heartbeats
+from salus_ros.supervision.plan_judge import PlanJudge
+from salus_ros.supervision.plan_keeper import PlanKeeper
+from salus_ros.supervision.prediction_gate import EnableSwitch, PredictionGate
+
+
+class CauseSource(Protocol):
+    """Something that may restrict the arm; asked once a tick."""
+
+    def causes(self, now: Instant) -> Sequence[Cause]:
+        """What is in force at this tick."""
+
+
+class Activation:
+    """The gate's parts, made anew at each activation."""
+
+    def __init__(
+        self,
+        config: GateConfig,
+        limits: RobotLimits,
+        setup: MotionSetup,
+        queue: InterventionQueue,
+        now: Instant,
+    ) -> None:
+        self.config = config
+        self._queue = queue
+        self.watch = ClockWatch(config.clock_jump)
+        self.machine = ModeMachine(config.resume_delay)
+        self.generator = make_generator(config, limits, setup)
+        self.measurement = Measurement(config, limits)
+        self.plans = PlanKeeper(config, now)
+        self.heartbeats = Heartbeats(config, now)
+        self.faults = HardFaults(config, self.machine.latch)
+        self.intake = ChunkIntake(config, limits, setup.curve)
+        self.reception = ChunkReception(
+            self.intake, self.plans, self.generator, self.machine, self.faults, queue
+        )
+        self.prediction = PredictionGate(config)
+        self.enable = EnableSwitch(config)
+        self.operators = Operators(self.machine)
+        self.follower = Follower(config, self.generator, self.plans, now)
+        self.judge = PlanJudge(config, queue)
+        # Whatever else may restrict the arm, such as scores of the steps that come into force
+        # (check 8), is one more source here; accepted chunks pass `ChunkReception._accept`.
+        self.sources: tuple[CauseSource, ...] = (
+            self.heartbeats,
+            self.prediction,
+            self.enable,
+            self.faults,
+            self.operators,
+            self.follower,
+            self.judge,
+        )
+
+    def retune(self, config: GateConfig, setup: MotionSetup) -> None:
+        """Use other parameters from now on."""
+        self.config = config
+        for part in (
+            self.measurement,
+            self.plans,
+            self.prediction,
+            self.enable,
+            self.follower,
+            self.judge,
+        ):
+            part.retune(config)
+        self.intake.retune(config, setup.curve)
+        self.machine.retune(config.resume_delay)
+
+    def observe(self, now: Instant) -> None:
+        """Follow a jump of the ROS clock with all that is remembered in it."""
+        step = self.watch.jump(now)
+        if step == 0:
+            return
+        for part in (self.plans, self.measurement, self.intake.order, self.follower):
+            part.shift(step)
+        mode = self.machine.mode
+        text = f"the ROS clock jumped by {seconds(step):.3g} s"
+        self._queue.record(now, mode, mode, Kind.EVENT, "clock_jump", text, value=seconds(step))
+
+    def causes(self, now: Instant) -> list[Cause]:
+        """All that is in force at this tick."""
+        holding, commanded = self.machine.holding, self.generator.state[0]
+        causes = self.measurement.causes(now, commanded, self.follower.error_bound)
+        self.follower.anchor(now, holding)
+        causes.extend(self.plans.causes(now, holding))
+        for source in self.sources:
+            causes.extend(source.causes(now))
+        return causes
+
+    def can_resume(self, now: Instant) -> bool:
+        """Whether the arm stands and there is a due plan, observed since."""
+        rest_since = self.follower.rest_since
+        if rest_since is None or not self.generator.at_rest:
+            return False
+        return self.plans.can_resume(now, rest_since)
+
+    def standing_fault(self, now: Instant) -> str:
+        """Why the arm can't be taken over where it is, in one line; empty: it can."""
+        age = self.measurement.age(now)
+        if age > self.config.joint_state_age_hold:
+            return f"joint state is {age:.3g} s old: check the robot's driver"
+        return self.measurement.moving() or self.measurement.outside()
+
+    def reset_refusal(self, now: Instant) -> str:
+        """Why a latched mode can't be left, in one line; empty: it can."""
+        latched = self.machine.latched
+        if not latched:
+            return f"nothing is latched in {self.machine.mode.name}"
+        if any(cause.name == "internal_error" for cause in latched):
+            return "the supervisor itself failed: deactivate and configure it anew"
+        if self.operators.estop_pressed:
+            return "the emergency stop is still pressed: release it"
+        if not self.generator.at_rest:
+            return "the arm is still stopping: wait"
+        return self.prediction.stops or self.standing_fault(now)
+
+    def reset(self) -> float:
+        """Leave the latched modes, re-basing the command on the measured position [rad away]."""
+        distance = self.measurement.distance(self.generator.state[0])
+        self.follower.rebase(self.measurement.positions, distance)
+        self.machine.reset()
+        self.faults.clear()
+        return distance
