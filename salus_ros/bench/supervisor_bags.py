@@ -46,7 +46,7 @@ def read_bags(folder: Path, robot: str) -> RecordedEpisodes:
         raise DetectorError(f"{folder}: no chunks on {TOPIC} in {len(bags)} bags")
     identity = _identity(runs, robot)
     episodes = [episode for run in runs for episode in rows_in_force(run)]
-    return RecordedEpisodes(episodes, identity, _spans(episodes))
+    return RecordedEpisodes(episodes, identity, spans(episodes))
 
 
 def _runs(bag: Path) -> list[list[ArrivedChunk]]:
@@ -131,10 +131,10 @@ def _names(chunk: ActionChunk) -> tuple[str, ...]:
     return (*chunk.joint_names, chunk.gripper_name) if chunk.gripper_name else chunk.joint_names
 
 
-def _spans(episodes: Sequence[Episode]) -> FloatArray:
-    """What each dimension spans in the recordings."""
+def spans(episodes: Sequence[Episode]) -> FloatArray:
+    """What each dimension [dims] spans in the recordings; DetectorError where nothing moves."""
     actions = np.concatenate([episode.actions for episode in episodes])
-    spans = np.ptp(actions, axis=0)
-    if not np.isfinite(spans).all() or not spans.max() > 0:
-        raise DetectorError(f"actions span {spans.tolist()}: record a policy that moves the arm")
-    return np.asarray(np.maximum(spans, LEAST_SPAN * spans.max()))
+    found = np.ptp(actions, axis=0)
+    if not np.isfinite(found).all() or not found.max() > 0:
+        raise DetectorError(f"actions span {found.tolist()}: record a policy that moves the arm")
+    return np.asarray(np.maximum(found, LEAST_SPAN * found.max()))
