@@ -54,6 +54,8 @@ def verify(
     for problem in result.problems:
         typer.echo(str(problem))
     text = f"{result.lines} lines in {result.files} files"
+    if result.deleted:
+        text += f", after {result.deleted} lines that the journal itself deleted"
     if result.keyed and key is None:
         text += ", HMACs not checked: give --key"
     if not result.intact:

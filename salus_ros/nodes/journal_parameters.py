@@ -1,14 +1,22 @@
-"""The journal's parameters, and where it lies."""
+"""The journal's parameters, where it lies, and what /diagnostics says of it."""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.publisher import Publisher
+
+from salus_ros.nodes import topics
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.supervision.journal.errors import JournalError
 from salus_ros.supervision.journal.feeder import MAX_BYTES, Journal
+from salus_ros.supervision.journal.retention import KEEP_BYTES
+
+DIAGNOSTIC_PERIOD = 1.0  # s
 
 JOURNAL_PARAMETERS = (
     Parameter(
@@ -24,20 +32,60 @@ JOURNAL_PARAMETERS = (
     Parameter(
         "journal_max_bytes", MAX_BYTES, "Size at which a file of the journal ends.", 65536, 1 << 30
     ),
+    Parameter(
+        "journal_keep_bytes",
+        KEEP_BYTES,
+        "Size of all files of the journal beyond which the oldest are deleted, whole.",
+        1 << 20,
+        1 << 50,
+    ),
 )
 
 
 def open_journal(node: ManagedNode) -> Journal:
-    """Start the journal of a node; raises ConfigurationError where it can't be written."""
+    """Start the journal of a node and report on it until the node is cleaned up.
+
+    Raises ConfigurationError where the journal can't be written.
+    """
     folder, key = node.parameter("journal_folder"), node.parameter("journal_key_file")
     try:
-        return Journal(
+        journal = Journal(
             Path(folder).expanduser() if folder else default_folder(node),
             key_file=Path(key).expanduser() if key else None,
             max_bytes=node.parameter("journal_max_bytes"),
+            keep_bytes=node.parameter("journal_keep_bytes"),
         )
     except (JournalError, RuntimeError) as error:
         raise ConfigurationError(str(error)) from error
+    publisher = node.publish_on(DiagnosticArray, topics.DIAGNOSTICS, 10)
+    node.every(DIAGNOSTIC_PERIOD, partial(_report, node, journal, publisher))
+    return journal
+
+
+def _report(node: ManagedNode, journal: Journal, publisher: Publisher) -> None:
+    """In a timer of its own, so that no tick pays for it; also while nothing ticks."""
+    for warning in journal.poll():
+        node.get_logger().warning(warning)
+    array = DiagnosticArray(status=[journal_status(node.get_name(), journal)])
+    array.header.stamp = node.get_clock().now().to_msg()
+    publisher.publish(array)
+
+
+def journal_status(node: str, journal: Journal) -> DiagnosticStatus:
+    """ERROR as long as nothing is recorded."""
+    values = {
+        "folder": journal.folder,
+        "line": journal.head.sequence,
+        "records": journal.fed,
+        "left_out": journal.refused,
+    }
+    return DiagnosticStatus(
+        level=DiagnosticStatus.ERROR if journal.problem else DiagnosticStatus.OK,
+        name=f"{node}: journal",
+        message=journal.problem or "recording",
+        hardware_id="salus",
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )
 
 
 def default_folder(node: ManagedNode) -> Path:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from salus_ros.supervision.journal.files import journal_files
 from salus_ros.supervision.journal.recovery import recover
+from salus_ros.supervision.journal.retention import DELETED, Retention
 from salus_ros.supervision.journal.store import JournalStore
 from salus_ros.supervision.journal.verification import verify
 
@@ -26,15 +27,35 @@ def write(folder, texts, key, max_bytes):
     return store.head
 
 
-@pytest.fixture(scope="module", params=[None, KEY], ids=["plain", "keyed"])
+def delete_oldest(folder, key, keep_bytes):
+    """As the writer does; returns the head."""
+    store = JournalStore(folder, recover(folder, key), key, 900)
+
+    def say(surplus):
+        note = {"reason": DELETED, "details": dict(surplus.details)}
+        store.append(json.dumps(note)[1:-1].encode())
+
+    assert Retention(folder, keep_bytes).apply(lambda: store.begun, say, store.sync) == ""
+    store.close()
+    return store.head
+
+
+@pytest.fixture(
+    scope="module", params=[(key, old) for key in (None, KEY) for old in (False, True)], ids=str
+)
 def journal(request):
-    """Files of a journal as (name, bytes), its head and its key."""
+    """Files of a journal as (name, bytes), its head and its key; the oldest of some are deleted."""
+    key, old = request.param
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        head = write(folder, [f"entry {i}" for i in range(LINES)], request.param, 900)
+        head = write(folder, [f"entry {i}" for i in range(LINES * (1 + old))], key, 900)
+        if old:
+            head = delete_oldest(folder, key, 4000)
+        assert verify(folder, head.hash, key).intact
+        assert (verify(folder).deleted > 0) == old
         files = [(path.name, path.read_bytes()) for path in journal_files(folder)]
     assert len(files) > 3
-    return files, head.hash, request.param
+    return files, head.hash, key
 
 
 def check_found(files, head, key):
@@ -134,3 +155,24 @@ def test_a_chain_goes_on_over_runs_files_and_torn_ends(runs, max_bytes, torn):
         if count:
             result = verify(folder, head.hash)
             assert result.intact and result.lines == count
+
+
+@given(
+    files=st.integers(3, 8),
+    keeps=st.lists(st.integers(300, 9000), min_size=1, max_size=3),
+    data=st.data(),
+)
+def test_what_is_left_after_deletions_is_whole_and_not_a_file_less(files, keeps, data):
+    """Deleted again and again, over restarts; then one more file goes by another hand."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        head = write(folder, [f"entry {i}" for i in range(files * 3)], None, 900)
+        for keep in keeps:
+            head = delete_oldest(folder, None, keep)
+            assert verify(folder, head.hash).intact
+        head = write(folder, ["the last"], None, 900)
+        left = journal_files(folder)
+        assert verify(folder, head.hash).intact
+        data.draw(st.sampled_from(left)).unlink()
+        if len(left) > 1:
+            assert not verify(folder, head.hash).intact

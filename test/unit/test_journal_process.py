@@ -219,24 +219,56 @@ def test_a_killed_writer_is_followed_by_another(folder):
     assert verify(folder).intact
 
 
-def test_a_supervisor_without_any_writer_goes_on(folder):
-    """Both processes killed: records are refused, nothing raises, a new journal goes on."""
+def kill_both_writers(journal):
+    """At once: the first would begin another second."""
+    for process in (journal._process.pid, journal.writer_pid):
+        os.kill(process, signal.SIGKILL)
+    journal._process.wait()
+
+
+def test_where_both_writers_were_killed_others_are_begun_and_the_loss_is_counted(folder):
     journal = Journal(folder)
     journal.feed(record(1))
     wait_for_head(journal, 1)
-    os.kill(journal._process.pid, signal.SIGKILL)
-    os.kill(journal.writer_pid, signal.SIGKILL)
-    journal._process.wait()
+    first = journal.writer_pid
+    kill_both_writers(journal)
     wait(lambda: not journal.feed(record(2)), "the pipe's end")
-    assert journal.poll() == ["the journal's writer is gone: nothing is recorded any more"]
-    assert journal.poll() == []
-    journal.close()
-    again = Journal(folder)
-    assert again.feed(record(1))
-    assert again.close()
-    opened = [entry for entry in Entries(folder) if entry["reason"] == "journal_opened"]
-    assert "the last second before may be missing" in opened[1]["message"]
+    assert "the journal's writer is gone" in journal.poll()[0]
+    assert "the journal's writer is gone" in journal.problem
+    assert journal._process.pid != first
+    wait(lambda: "has a writer again" in "".join(journal.poll()), "another writer")
+    assert not journal.problem and journal.writer_pid != first
+    journal.feed(record(3))
+    assert journal.close(PATIENCE)
+    written, left_out = accounted(folder)
+    assert written + left_out == journal.fed
+    assert written == 2 and left_out >= 1
+    (again,) = [e["message"] for e in Entries(folder) if "opened again" in e["message"]]
+    assert "the writer was killed" in again
+    assert len({entry["session"] for entry in Entries(folder)}) == 1
     assert verify(folder).intact
+
+
+def test_a_writer_that_cant_be_begun_again_is_a_problem_that_lasts(folder, monkeypatch):
+    """Nothing raises, no tick waits, and it is tried until it works."""
+    from salus_ros.supervision.journal import feeder
+
+    def refused(command):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(feeder, "START_AGAIN", 0.0)
+    journal = Journal(folder)
+    start = feeder._start_process
+    monkeypatch.setattr(feeder, "_start_process", refused)
+    kill_both_writers(journal)
+    warnings = []
+    wait(lambda: warnings.extend(journal.poll()) or len(warnings) == 2, "the refusal")
+    assert "its writer can't be started: Resource temporarily unavailable" in journal.problem
+    assert not journal.feed(record(1)) and journal.poll() == []
+    monkeypatch.setattr(feeder, "_start_process", start)
+    wait(lambda: journal.poll() or not journal.problem, "another writer")
+    assert journal.close(PATIENCE)
+    assert accounted(folder) == (0, 1)
 
 
 SUPERVISOR = """
@@ -288,8 +320,10 @@ def feed_over_trouble(journal, count, end_trouble):
         number += 1
         journal.feed(record(number))
     wait(lambda: warned("can't be written"), "the disk to refuse")
+    assert "can't be written" in journal.problem
     end_trouble()
     wait(lambda: warned("is written again"), "the disk to take it")
+    assert not journal.problem
     while number < count:
         number += 1
         journal.feed(record(number))
@@ -366,6 +400,29 @@ def test_a_writer_killed_while_the_disk_is_full_goes_on(small_disk):
     written, left_out = accounted(folder)
     assert written + left_out == 4000
     assert verify(folder).intact
+
+
+def test_the_oldest_files_are_deleted_and_the_chain_says_so(folder):
+    """What is left is intact, of the wanted size, and ends with the newest."""
+    journal = Journal(folder, max_bytes=20_000, keep_bytes=60_000)
+    for number in range(600):
+        journal.feed(record(number))
+    assert journal.close(PATIENCE)
+    files = journal_files(folder)
+    assert 2 <= len(files) <= 4
+    assert sum(path.stat().st_size for path in files) < 85_000
+    result = verify(folder)
+    assert result.intact, result.problems
+    assert result.deleted > 300
+    entries = list(Entries(folder))
+    assert entries[0]["sequence"] == result.deleted + 1
+    assert [e["intervention"] for e in entries if "intervention" in e][-1] == 599
+    deleted = [e for e in entries if e["reason"] == "journal_deleted"]
+    assert deleted[-1]["details"]["sequence"] == result.deleted
+    # A restart goes on with it, and deletes on.
+    journal = Journal(folder, max_bytes=20_000, keep_bytes=20_000)
+    assert journal.close(PATIENCE)
+    assert verify(folder).intact and verify(folder).deleted > result.deleted
 
 
 def test_a_removed_file_is_noticed(journal, folder):

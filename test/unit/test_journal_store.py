@@ -1,6 +1,8 @@
 """The journal without its process: what is found after a crash, and what `verify` says."""
 
+import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from salus_ros.supervision.journal.errors import JournalError
 from salus_ros.supervision.journal.files import journal_files
 from salus_ros.supervision.journal.key import load_key
 from salus_ros.supervision.journal.recovery import recover
+from salus_ros.supervision.journal.retention import DELETED, Retention
 from salus_ros.supervision.journal.store import JournalStore
 from salus_ros.supervision.journal.verification import verify
 
@@ -262,3 +265,72 @@ def test_what_the_disk_refuses_is_written_when_it_takes_it_again(folder, monkeyp
     store.close()
     result = verify(folder, store.head.hash)
     assert result.intact and result.lines == 5
+
+
+def retained(folder, keep_bytes):
+    """A store that goes on with a journal, and what deletes its oldest files."""
+    store = JournalStore(folder, recover(folder, None), None, 600)
+
+    def say(surplus):
+        note = {"reason": DELETED, "details": dict(surplus.details)}
+        store.append(json.dumps(note)[1:-1].encode())
+
+    return store, lambda: Retention(folder, keep_bytes).apply(lambda: store.begun, say, store.sync)
+
+
+def test_deleted_files_are_said_in_the_chain_before_they_go(folder):
+    head = write(folder, 20, max_bytes=600)
+    first, second, *_ = journal_files(folder)
+    store, apply = retained(folder, 2500)
+    assert apply() == ""
+    store.close()
+    left = journal_files(folder)
+    assert left[0] not in (first, second)
+    assert sum(path.stat().st_size for path in left) <= 2500
+    result = verify(folder, head.hash)
+    assert result.intact and result.deleted > 2
+    # One more than the chain tells of.
+    left[0].unlink()
+    assert "are missing before it" in problems(folder)[0]
+
+
+def test_a_crash_between_saying_and_deleting_leaves_a_whole_chain(folder, monkeypatch):
+    write(folder, 20, max_bytes=600)
+    store, apply = retained(folder, 2500)
+
+    def crash(path, missing_ok=False):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", crash)
+        apply()
+    store.close()
+    assert problems(folder) == [] and verify(folder).deleted == 0
+    store, apply = retained(folder, 2500)
+    assert apply() == ""
+    store.close()
+    assert problems(folder) == [] and verify(folder).deleted > 0
+
+
+def test_a_file_that_cant_be_deleted_is_said_and_the_journal_goes_on(folder, monkeypatch):
+    write(folder, 20, max_bytes=600)
+    store, apply = retained(folder, 2500)
+
+    def refused(path, missing_ok=False):
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refused)
+        assert "can't be deleted: Operation not permitted" in apply()
+    store.append(b'"text":"after"')
+    store.sync()
+    store.close()
+    assert problems(folder) == []
+
+
+def test_the_file_that_is_written_is_never_deleted(folder):
+    write(folder, 3)
+    store, apply = retained(folder, 1)
+    assert apply() == ""
+    store.close()
+    assert len(journal_files(folder)) == 1

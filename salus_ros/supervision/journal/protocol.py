@@ -9,7 +9,8 @@ end, in order. `number` counts all records that the supervisor wanted written, s
 how many were left out, whoever lost them. RS (0x1e, as in RFC 7464) can't occur in the JSON: a
 writer that begins in the middle of a record sees that it does.
 
-From the writer, lines: `ready PID`, `head SEQUENCE HASH`, `warning TEXT`, `error TEXT`.
+From the writer, lines: `ready PID`, `head SEQUENCE HASH`, `warning TEXT`, `trouble TEXT` (nothing
+is recorded), `recovered TEXT` (it is again), `error TEXT` (it can't begin).
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ class JournalStore:
         self._unsynced = bytearray()  # what follows it
         self._written = 0  # bytes of that handed to the system
         self.removed = 0  # how often the file was found to have been removed
+        self.begun = 0  # files
         self._oldest = 0.0  # when the first of them came [s, monotonic]
 
     def append(self, members: bytes) -> None:
@@ -98,9 +99,11 @@ class JournalStore:
         self.close()
         self._file, self._synced, self._written = following, 0, 0
         self.removed += 1
+        self.begun += 1
 
     def _next_file(self) -> None:
         self.sync()
         following = create(self._folder / file_name(self.head.sequence + 1))
         self.close()
         self._file, self._synced = following, 0
+        self.begun += 1

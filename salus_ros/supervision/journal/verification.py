@@ -16,6 +16,7 @@ from salus_ros.supervision.journal.chain import (
 )
 from salus_ros.supervision.journal.errors import JournalError, one_line
 from salus_ros.supervision.journal.files import first_sequence, journal_files
+from salus_ros.supervision.journal.retention import anchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,17 @@ class Problem:
 
 @dataclass(slots=True)
 class Verification:
-    """What was found. keyed: the lines have HMACs (checked only where a key was given)."""
+    """What was found. keyed: the lines have HMACs (checked only where a key was given).
+
+    deleted: lines before the first one, which the journal itself says that it deleted.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     files: int = 0
     lines: int = 0
     head: Head = START
     keyed: bool = False
+    deleted: int = 0
 
     @property
     def intact(self) -> bool:
@@ -93,6 +98,7 @@ class _Check:
         self._last = start
         self._doubtful = 0  # lines since `_last` that can't be relied on
         self._keyed: bool | None = None
+        self._cut: tuple[Head, int, Problem] | None = None  # what the first line follows
 
     def file(self, path: Path) -> None:
         """One file, after those before it."""
@@ -107,8 +113,13 @@ class _Check:
 
     def end(self, last_file: Path) -> None:
         """After the last file."""
+        if self._cut is not None:
+            _, index, problem = self._cut
+            self.result.problems.insert(index, problem)
         if self._wanted:
             what = f"the head {self._wanted} is nowhere in the chain: it was cut, or made anew"
+            if self.result.deleted:
+                what += f", or is one of the {self.result.deleted} lines that were deleted"
             self.result.problems.append(Problem(last_file.name, 0, what))
 
     def _line(self, path: Path, number: int, raw: bytes) -> Iterator[str]:
@@ -123,7 +134,10 @@ class _Check:
             self._doubtful += 1
             yield changed
             return
-        yield from self._place(line)
+        if self._last is START and line.sequence > 1 and not self._doubtful:
+            self._begin_later(path, number, line)
+        else:
+            yield from self._place(line)
         if number == 1 and first_sequence(path) != line.sequence:
             yield f"begins with number {line.sequence}, which the file's name doesn't say"
         if self._keyed not in (None, line.keyed):
@@ -136,6 +150,16 @@ class _Check:
         self._doubtful = 0
         if self._last.hash == self._wanted:
             self._wanted = ""
+        if self._cut is not None and anchor(line.content) == self._cut[0]:
+            self.result.deleted = self._cut[0].sequence
+            self._cut = None
+
+    def _begin_later(self, path: Path, number: int, line: Line) -> None:
+        """The chain doesn't begin with its first line: a later one must say that this is right."""
+        follows = Head(line.sequence - 1, line.previous)
+        what = f"numbers 1 to {follows.sequence} are missing before it"
+        problem = Problem(path.name, number, what)
+        self._cut = follows, len(self.result.problems), problem
 
     def _place(self, line: Line) -> Iterator[str]:
         """Does it follow the line before it? Doubtful ones between may have been inserted."""

@@ -31,6 +31,7 @@ from salus_ros.supervision.journal.errors import JournalError, one_line
 from salus_ros.supervision.journal.key import load_key
 from salus_ros.supervision.journal.protocol import CLOSE, RECORD, Decoder, Message, Replies
 from salus_ros.supervision.journal.recovery import Tail, lock_folder, recover
+from salus_ros.supervision.journal.retention import DELETED, Retention, Surplus
 from salus_ros.supervision.journal.store import JournalStore
 
 LOOK = 0.02  # s between two looks into the pipe
@@ -47,10 +48,17 @@ class Writer:
     """Moves records from a descriptor into a store, and says in it what got lost on the way."""
 
     def __init__(
-        self, store: JournalStore, records: int, replies: Replies, session: str, fed: int
+        self,
+        store: JournalStore,
+        retention: Retention,
+        records: int,
+        replies: Replies,
+        session: str,
+        fed: int,
     ) -> None:
         """session: one supervisor's life; fed: the newest number of it that is in the journal."""
         self._store = store
+        self._retention = retention
         self._records = records
         self._replies = replies
         self._session = session.encode()
@@ -132,6 +140,7 @@ class Writer:
                 self._end_trouble(*self._trouble)
             if self._removed != self._store.removed:
                 self._note_removed()
+            self._delete_oldest()
             self._tell_head()
         except OSError as error:
             self._count_trouble(error)
@@ -154,14 +163,22 @@ class Writer:
         if self._trouble is None:
             text = error.strerror or str(error)
             self._trouble = text, time.monotonic()
-            self._replies.send("warning", f"the journal can't be written: {text}; trying again")
+            self._replies.send("trouble", f"the journal can't be written: {text}; trying again")
 
     def _end_trouble(self, error: str, since: float) -> None:
         seconds = round(time.monotonic() - since, 3)
         text = f"the disk refused {self._tries} times in {seconds:.1f} s: {error}"
         self.note("journal_trouble", text, details={"seconds": seconds, "tries": self._tries})
         self._trouble, self._tries = None, 0
-        self._replies.send("warning", f"the journal is written again: {text}")
+        self._replies.send("recovered", f"the journal is written again: {text}")
+
+    def _delete_oldest(self) -> None:
+        warning = self._retention.apply(lambda: self._store.begun, self._say_deleted, self.sync)
+        if warning:
+            self._replies.send("warning", warning)
+
+    def _say_deleted(self, surplus: Surplus) -> None:
+        self.note(DELETED, surplus.text, details=surplus.details)
 
     def _note_removed(self) -> None:
         text = "the journal's file was removed while it was written: a new one was begun"
@@ -189,13 +206,17 @@ class Writer:
 
     def _gone_for(self, seconds: float) -> bool:
         """Whether the other end of the pipe has been closed for so long."""
-        watch = select.poll()
-        watch.register(self._records, 0)
-        gone = any(event & select.POLLHUP for _, event in watch.poll(0))
-        if not gone:
+        if not _hung_up(self._records):
             return False
         self._gone_since = self._gone_since or time.monotonic()
         return time.monotonic() - self._gone_since > seconds
+
+
+def _hung_up(pipe: int) -> bool:
+    """Whether the other end of a pipe has been closed."""
+    watch = select.poll()
+    watch.register(pipe, 0)
+    return any(event & select.POLLHUP for _, event in watch.poll(0))
 
 
 def open_writer(options: argparse.Namespace, again: bool, replies: Replies) -> Writer:
@@ -222,7 +243,8 @@ def _begin(
 ) -> Writer:
     same = tail.content.get("session") == options.session
     fed = int(tail.content.get("fed", 0)) if same else 0
-    writer = Writer(store, sys.stdin.fileno(), replies, options.session, fed)
+    retention = Retention(options.folder, options.keep_bytes)
+    writer = Writer(store, retention, sys.stdin.fileno(), replies, options.session, fed)
     in_order = tail.head == START or tail.content.get("reason") == _CLOSED[0]
     writer.note(
         "journal_opened",
@@ -250,6 +272,7 @@ def _opening_text(tail: Tail, again: bool, in_order: bool) -> str:
 def _write(options: argparse.Namespace, again: bool) -> int:
     """One writer's life; returns its exit code."""
     replies = Replies(sys.stdout.fileno())
+    alone_since: float | None = None
     while True:
         try:
             writer = open_writer(options, again, replies)
@@ -261,7 +284,12 @@ def _write(options: argparse.Namespace, again: bool) -> int:
             if not again:
                 replies.send("error", text)
                 return REFUSED
-            replies.send("warning", text)
+            replies.send("trouble", text)
+            if _hung_up(sys.stdin.fileno()):
+                alone_since = alone_since or time.monotonic()
+                if time.monotonic() - alone_since > GRACE:
+                    print(f"error: {text}: given up", file=sys.stderr)
+                    return GIVEN_UP
             time.sleep(RETRY)
     replies.send("ready", f"{os.getpid()}")
     return writer.run()
@@ -269,7 +297,7 @@ def _write(options: argparse.Namespace, again: bool) -> int:
 
 def _keep_writing(options: argparse.Namespace) -> int:
     """Begin a writer, and another where something killed it."""
-    again = False
+    again: bool = options.again
     while True:
         child = os.fork()
         if child == 0:
@@ -307,7 +335,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--key-file", type=Path)
     parser.add_argument("--max-bytes", type=int, required=True)
+    parser.add_argument("--keep-bytes", type=int, required=True)
     parser.add_argument("--session", required=True)
+    parser.add_argument("--again", action="store_true", help="Both processes were killed.")
     return _keep_writing(parser.parse_args())
 
 
