@@ -25,6 +25,7 @@ from salus_ros.sim.disturbances import Disturbance
 from salus_ros.sim.episode import EpisodeStatus, Phase
 from salus_ros.sim.rig import Rig
 from salus_ros.supervision.config import GateConfig
+from salus_ros.supervision.detector_guard import Detectors
 from salus_ros.supervision.gate import SafetyGate
 from salus_ros.supervision.limits import RobotLimits
 
@@ -66,12 +67,14 @@ class Lockstep:
         limits: RobotLimits,
         gate: GateConfig | None = None,
         config: LockstepConfig | None = None,
+        detectors: Detectors | None = None,
     ) -> None:
         self._rig = rig
         self._backend = backend
         self._limits = limits
         self._gate_config = gate or GateConfig()
         self._config = config or LockstepConfig()
+        self._detectors = detectors
         gripper = limits.gripper.name if limits.gripper else ""
         queue = QueueConfig(
             joint_names=limits.arm.names,
@@ -110,7 +113,7 @@ class Lockstep:
         return EpisodeRun(self._rig.episode, time.perf_counter() - started, dict(interventions))
 
     def _begin(self) -> None:
-        self._gate = SafetyGate(self._gate_config, self._limits)
+        self._gate = SafetyGate(self._gate_config, self._limits, self._detectors)
         self._gate.activate(self._rig.joint_state(), self._now())
         self._loop.activate()
         self._monitor.reset()

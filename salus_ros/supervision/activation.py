@@ -8,6 +8,7 @@ from typing import Protocol
 from salus_ros.interfaces import Instant, seconds
 from salus_ros.supervision.chunk_reception import ChunkReception
 from salus_ros.supervision.config import GateConfig
+from salus_ros.supervision.detector_guard import DetectorGuard, Detectors
 from salus_ros.supervision.follower import Follower
 from salus_ros.supervision.freshness import ClockWatch
 from salus_ros.supervision.intake import ChunkIntake
@@ -40,6 +41,7 @@ class Activation:
         setup: MotionSetup,
         queue: InterventionQueue,
         now: Instant,
+        detectors: Detectors | None = None,
     ) -> None:
         self.config = config
         self._queue = queue
@@ -51,16 +53,26 @@ class Activation:
         self.heartbeats = Heartbeats(config, now)
         self.faults = HardFaults(config, self.machine.latch)
         self.intake = ChunkIntake(config, limits, setup.curve)
+        self.detectors = None
+        if detectors is not None:
+            self.detectors = DetectorGuard(
+                detectors, self.machine, self.plans, self.measurement, config.period
+            )
         self.reception = ChunkReception(
-            self.intake, self.plans, self.generator, self.machine, self.faults, queue
+            self.intake,
+            self.plans,
+            self.generator,
+            self.machine,
+            self.faults,
+            queue,
+            self.detectors,
         )
         self.prediction = PredictionGate(config)
         self.enable = EnableSwitch(config)
         self.operators = Operators(self.machine)
         self.follower = Follower(config, self.generator, self.plans, now)
         self.judge = PlanJudge(config, queue)
-        # Whatever else may restrict the arm, such as scores of the steps that come into force
-        # (check 8), is one more source here; accepted chunks pass `ChunkReception._accept`.
+        # Whatever else may restrict the arm is one more source here.
         self.sources: tuple[CauseSource, ...] = (
             self.heartbeats,
             self.prediction,
@@ -69,6 +81,7 @@ class Activation:
             self.operators,
             self.follower,
             self.judge,
+            *([self.detectors] if self.detectors else []),
         )
 
     def retune(self, config: GateConfig, setup: MotionSetup) -> None:
@@ -93,6 +106,8 @@ class Activation:
             return
         for part in (self.plans, self.measurement, self.intake.order, self.follower):
             part.shift(step)
+        if self.detectors is not None:
+            self.detectors.shift(step)
         mode = self.machine.mode
         text = f"the ROS clock jumped by {seconds(step):.3g} s"
         self._queue.record(now, mode, mode, Kind.EVENT, "clock_jump", text, value=seconds(step))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from salus_ros.interfaces import ActionChunk, Instant
 from salus_ros.supervision.chunk_checks import Rejection
+from salus_ros.supervision.detector_guard import DetectorGuard
 from salus_ros.supervision.intake import ChunkIntake
 from salus_ros.supervision.interventions import InterventionQueue, Kind
 from salus_ros.supervision.modes import Cause, Mode, ModeMachine
@@ -23,6 +24,7 @@ class ChunkReception:
         machine: ModeMachine,
         faults: HardFaults,
         queue: InterventionQueue,
+        detectors: DetectorGuard | None = None,
     ) -> None:
         self.intake = intake
         self._plans = plans
@@ -30,6 +32,7 @@ class ChunkReception:
         self._machine = machine
         self._faults = faults
         self._queue = queue
+        self._detectors = detectors
         self.accepted = 0
         self.rejected = 0
 
@@ -56,10 +59,10 @@ class ChunkReception:
         return None
 
     def _accept(self, chunk: ActionChunk) -> None:
-        """Every accepted chunk comes past here, once and as received: what scores its rows (check
-        8) takes it from here, and is asked for causes tick by tick in `SafetyGate._causes`.
-        """
+        """Every accepted chunk comes past here, once and as received."""
         self.accepted += 1
+        if self._detectors is not None:
+            self._detectors.take(chunk)
 
     def refuse(self, source_id: str, number: int, rejection: Rejection, now: Instant) -> None:
         """Drop a chunk: counted and recorded, and a HOLD where it is a hard fault."""

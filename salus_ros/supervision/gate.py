@@ -21,6 +21,7 @@ from salus_ros.interfaces import ActionChunk, Instant, JointCommand, JointState,
 from salus_ros.supervision.activation import Activation
 from salus_ros.supervision.chunk_checks import Rejection
 from salus_ros.supervision.config import GateConfig
+from salus_ros.supervision.detector_guard import Detectors
 from salus_ros.supervision.errors import GateRefusal, LimitsError
 from salus_ros.supervision.gate_state import GateState, TickResult
 from salus_ros.supervision.gripper import GripperCommand
@@ -42,10 +43,16 @@ class SafetyGate:
     until `at_rest`, then deactivate.
     """
 
-    def __init__(self, config: GateConfig, limits: RobotLimits) -> None:
-        """limits: the robot's own; `config.operating_fraction` of them is used."""
+    def __init__(
+        self, config: GateConfig, limits: RobotLimits, detectors: Detectors | None = None
+    ) -> None:
+        """limits: the robot's own; `config.operating_fraction` of them is used.
+
+        detectors: check 8; None: steps of the plan aren't scored.
+        """
         self.config = config
         self.limits = limits
+        self._detectors = detectors
         self.period = config.period
         self._setup = motion_setup(config, limits)
         self._queue = InterventionQueue(config.interventions_max)
@@ -54,7 +61,9 @@ class SafetyGate:
 
     def _clear(self, now: Instant) -> None:
         """Everything that belongs to one activation."""
-        self._parts = Activation(self.config, self.limits, self._setup, self._queue, now)
+        self._parts = Activation(
+            self.config, self.limits, self._setup, self._queue, now, self._detectors
+        )
         self._stamp = now.ros
         self._last_tick: int | None = None
         self._sent = self._missed = 0
@@ -322,6 +331,12 @@ class SafetyGate:
         )
 
     # ---- reports --------------------------------------------------------------------------------
+
+    @property
+    def detector_scores(self) -> Mapping[str, float]:
+        """Newest score of each detector over its threshold; empty without detectors."""
+        detectors = self._parts.detectors
+        return {} if detectors is None else detectors.scores
 
     def drain_interventions(self) -> list[Intervention]:
         """All interventions since the last call, oldest first."""

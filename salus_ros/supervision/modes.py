@@ -54,6 +54,8 @@ CAUSES: Mapping[str, CauseKind] = MappingProxyType(
         "failure_near": CauseKind(Mode.HOLD, "a failure is likely soon"),
         "prediction_alarm": CauseKind(Mode.HOLD, "the failure predictor's alarm"),
         "collision_near": CauseKind(Mode.STOP, "a collision is likely at once"),
+        "detector_alarm": CauseKind(Mode.HOLD, "a detector finds the plan unusual"),
+        "detector_stop": CauseKind(Mode.STOP, "a detector finds the plan unusual"),
         "enable_lost": CauseKind(Mode.HOLD, "the enable switch is let go or lost"),
         "resuming": CauseKind(Mode.HOLD, "waits for a chunk observed since the arm came to rest"),
         "rebasing": CauseKind(Mode.HOLD, "moves the command to the measured position"),

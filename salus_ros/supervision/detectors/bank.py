@@ -74,13 +74,17 @@ class DetectorBank:
         return self._newest
 
     def reset(self) -> None:
-        """Forget plan, rows and observations: a new episode, or motion begins again after HOLD."""
+        """Forget plan, rows and observations."""
         self._rows = PlanRows()
         self._observation: tuple[bytes, ...] = ()
-        self._newest = np.zeros(len(self._names))
-        self._restart()
+        self.restart()
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
+        """Forget the rows so far, not the plan: motion begins again, as after HOLD."""
+        self._newest = np.zeros(len(self._names))
+        self._forget()
+
+    def _forget(self) -> None:
         self._rows.restart()
         self._carried = self._models.fresh()
         self._before: FloatArray | None = None
@@ -140,7 +144,7 @@ class DetectorBank:
         return self.score_until(until)
 
     def _unusable(self, name: str, score: float, threshold: float, due: DueRows) -> list[Alarm]:
-        self._restart()
+        self._forget()
         return [Alarm(name, score, threshold, due.first, due.plan.due(due.first))]
 
     def _score(self, due: DueRows) -> list[Alarm]:
@@ -163,7 +167,7 @@ class DetectorBank:
             for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
         ]
         if not np.isfinite(scores).all():
-            self._restart()
+            self._forget()
         return alarms
 
 

@@ -1,0 +1,131 @@
+"""Check 8 in the gate: rows of accepted chunks are scored as the arm comes to follow them.
+
+A row is scored once, at the tick whose command begins to follow it, on the plan's clock; nothing is
+scored while the gate holds, and what was known of earlier rows is forgotten there: after a stop
+motion begins anew. An alarm is a cause at that one tick. It puts the arm into HOLD, from which the
+gate resumes as always, or into STOP where a detector is configured so.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from salus_ros.interfaces import ActionChunk, FloatArray, Instant
+from salus_ros.supervision.detectors.bank import Alarm
+from salus_ros.supervision.measurement import Measurement
+from salus_ros.supervision.modes import Cause, ModeMachine
+from salus_ros.supervision.plan_keeper import PlanKeeper
+
+
+class RowJudge(Protocol):
+    """What scores rows: `DetectorBank`, or what records them to calibrate one."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The detectors, in the order of `scores`."""
+
+    @property
+    def scores(self) -> FloatArray:
+        """Newest score of each over its threshold."""
+
+    def take_chunk(
+        self,
+        actions: FloatArray,
+        start_time: int,
+        time_step: int,
+        observation: Sequence[bytes] = (),
+    ) -> None:
+        """Follow this plan from now on."""
+
+    def score_until(self, until: int) -> list[Alarm]:
+        """Score what came into force up to `until` [ns]; the alarms."""
+
+    def restart(self) -> None:
+        """Forget the rows so far, not the plan: motion begins anew."""
+
+    def reset(self) -> None:
+        """Forget everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detectors:
+    """judge: scores rows whose columns are `columns`, joints and gripper by name.
+
+    stops: detectors whose alarm is a STOP; those of the others are a HOLD.
+    """
+
+    judge: RowJudge
+    columns: tuple[str, ...]
+    stops: frozenset[str] = frozenset()
+
+
+class DetectorGuard:
+    """See the module. Begins anew at each activation."""
+
+    def __init__(
+        self,
+        detectors: Detectors,
+        machine: ModeMachine,
+        plans: PlanKeeper,
+        measurement: Measurement,
+        period: int,
+    ) -> None:
+        """period: of a tick [ns]."""
+        self._judge = detectors.judge
+        self._columns = detectors.columns
+        self._stops = detectors.stops
+        self._machine = machine
+        self._plans = plans
+        self._measurement = measurement
+        self._period = period
+        self._fresh = True
+        self._unfit = ""
+        self._judge.reset()
+
+    def take(self, chunk: ActionChunk) -> None:
+        """An accepted chunk, as received."""
+        names = (*chunk.joint_names, *([chunk.gripper_name] if chunk.gripper_name else []))
+        missing = [name for name in self._columns if name not in names]
+        self._unfit = f"chunk {chunk.number} has no {missing[0]} to score" if missing else ""
+        if missing:
+            self._judge.reset()
+            return
+        actions = chunk.actions
+        if names != self._columns:
+            actions = actions[:, [names.index(name) for name in self._columns]]
+        seen = array("d", self._measurement.positions).tobytes()
+        self._judge.take_chunk(actions, chunk.start_time, chunk.time_step, (seen,))
+
+    def shift(self, jump: int) -> None:
+        """The ROS clock jumped: due times of the plan so far mean nothing any more."""
+        self._judge.reset()
+        self._fresh = True
+
+    def causes(self, now: Instant) -> list[Cause]:
+        """The gravest alarm of this tick, if any: that of a STOP, then the farthest beyond."""
+        if self._machine.holding:
+            if not self._fresh:
+                self._judge.restart()
+                self._fresh = True
+            return []
+        self._fresh = False
+        if self._unfit:
+            return [Cause("detector_alarm", self._unfit)]
+        alarms = self._judge.score_until(self._plans.clock.time + self._period)
+        if not alarms:
+            return []
+        worst = max(alarms, key=self._gravity)
+        name = "detector_stop" if worst.detector in self._stops else "detector_alarm"
+        return [Cause(name, worst.text, worst.score, worst.threshold)]
+
+    def _gravity(self, alarm: Alarm) -> tuple[bool, float]:
+        ratio = alarm.score / alarm.threshold if alarm.threshold else 0.0
+        return alarm.detector in self._stops, ratio
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Newest score of each detector over its threshold, by name."""
+        return dict(zip(self._judge.names, self._judge.scores.tolist(), strict=True))
