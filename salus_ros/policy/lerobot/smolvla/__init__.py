@@ -1,0 +1,1 @@
+"""SmolVLA with LeRobot's numbers and less work: see docs/lerobot.md."""
