@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from salus_ros.cli.bench_gate import gate
 from salus_ros.cli.errors import UserError
 from salus_ros.cli.output import write_json
 
@@ -20,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+app.command()(gate)
 
 
 @app.command()
