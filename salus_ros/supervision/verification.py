@@ -6,9 +6,10 @@ were made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 
@@ -51,13 +52,24 @@ class Violation:
         )
 
 
+CURVES: Mapping[str, Interpolant] = MappingProxyType({"cubic": cubic, "quintic": quintic})
+
+
 def verify(
-    commands: Sequence[JointCommand], operating: ArmLimits, period: int, fraction: float
+    commands: Sequence[JointCommand],
+    operating: ArmLimits,
+    period: int,
+    fraction: float,
+    *,
+    from_rest: bool = True,
+    curves: Sequence[str] = tuple(CURVES),
 ) -> list[Violation]:
     """All violations of the operating limits in commands one period [ns] apart.
 
-    The first command is taken to come after a long rest at its position. fraction: of the velocity
-    envelope (positions and velocities are judged against it at the samples).
+    from_rest: the first command comes after a long rest at its position. fraction: of the velocity
+    envelope (positions and velocities are judged against it at the samples). curves: which of
+    CURVES the commands' adapter stands for; without the quintic, accelerations aren't looked at,
+    for then the adapter carries none.
     """
     found = _stamps(commands, period)
     q, v, a = (
@@ -65,11 +77,13 @@ def verify(
         for name in ("positions", "velocities", "accelerations")
     )
     step = seconds(period)
-    found += _samples(q, v, a, operating)
+    found += _samples(q, v, a if "quintic" in curves else np.zeros_like(a), operating)
     found += _envelopes(q, v, operating, fraction)
-    found += _differences(_rested(q), step, operating, "differences of positions", 3)
-    for name, curve in (("cubic", cubic), ("quintic", quintic)):
-        fine = _sampled(curve, q, v, a, step)
+    rested, lead = (_rested(q), 3) if from_rest else (q, 0)
+    found += _differences(rested, step, operating, "differences of positions", lead)
+    for name in curves:
+        fine = _sampled(CURVES[name], q, v, a, step)
+        fine = _rested(fine) if from_rest else fine
         found += _positions(fine, operating, f"{name} at 1 kHz", step)
         ticks = CONTROLLER_PERIOD / step
         found += _differences(fine, CONTROLLER_PERIOD, operating, f"{name} at 1 kHz", 0, ticks)
@@ -195,11 +209,11 @@ def _beyond(
 def _sampled(
     curve: Interpolant, q: FloatArray, v: FloatArray, a: FloatArray, step: float
 ) -> FloatArray:
-    """A curve through all samples, at the controller's rate, after a rest: [times, joints]."""
+    """A curve through all samples, at the controller's rate: [times, joints]."""
     count = max(int((len(q) - 1) * step / CONTROLLER_PERIOD + 1e-6), 0) + 1
     place = np.arange(count) * CONTROLLER_PERIOD / step
     index = np.clip(np.floor(place + 1e-9).astype(int), 0, max(len(q) - 2, 0))
     u = (place - index)[:, None]
     later = np.minimum(index + 1, len(q) - 1)
     before, after = (q[index], v[index], a[index]), (q[later], v[later], a[later])
-    return _rested(curve(before, after, step, u))
+    return curve(before, after, step, u)
