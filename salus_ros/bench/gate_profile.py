@@ -27,8 +27,11 @@ PROFILED: Mapping[str, str] = MappingProxyType(
         "chunk: 3 fresh and in order": f"{_SUPERVISION}.freshness:ChunkOrder.check",
         "chunk: 4 position limits": f"{_SUPERVISION}.chunk_checks:check_positions",
         "chunk: 4 velocity, acceleration, jerk": f"{_SUPERVISION}.chunk_checks:worst_excess",
-        "chunk: 6 workspace and tool speed": f"{_SUPERVISION}.chunk_checks:check_space",
-        "chunk: smooth curve through its rows": f"{_SUPERVISION}.plan:make_plan",
+        "chunk: curve through its first rows": f"{_SUPERVISION}.intake:make_plan",
+        # Of the rest of its check, in slices after that.
+        "chunk: 6 workspace and tool speed": f"{_SUPERVISION}.plan_completion:check_space",
+        "chunk: a pass of smoothing": f"{_SUPERVISION}.reference:Smoothing.advance",
+        "chunk: slices, with these": f"{_SUPERVISION}.chunk_reception:ChunkReception.advance",
         # Of a tick.
         "3 joint state's age, 7 tracking": f"{_SUPERVISION}.measurement:Measurement.causes",
         "3 plan's age": f"{_SUPERVISION}.plan_keeper:PlanKeeper.causes",

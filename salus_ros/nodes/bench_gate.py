@@ -123,6 +123,11 @@ class TimedSupervisor(SafetySupervisor):
         if self._profile is not None:
             self._profile.flush("chunk")
 
+    def _check_slices(self) -> None:
+        super()._check_slices()
+        if self._profile is not None:
+            self._profile.flush("slices")
+
     def close(self) -> None:
         """End in order, then keep what was noted."""
         self._end_span()

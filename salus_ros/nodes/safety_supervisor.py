@@ -49,6 +49,7 @@ STATE_PERIOD = 0.1  # s between two SupervisorStates while nothing changes
 RIVAL_PERIOD = 1.0  # s between two looks for another publisher of commands
 COLLECT_TICKS = 50  # the youngest garbage is collected after every so many ticks
 LONGEST_STOP = 5.0  # s; a jerk-limited stop takes a fraction of it
+SLICE_TIME = 1e-4  # s; a chunk's check hands over to the tick after so long
 LOST_COMMAND = 0.1  # s; lifespan of a command on its way
 PREDICTION = "failure_predictor"
 MANAGER = "lifecycle_manager"
@@ -135,6 +136,8 @@ class SafetySupervisor(ManagedNode):
         on_joints = joint_callback(self, self._names, self._gripper, self._take_joints)
         self.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR)
         self.subscribe(ActionChunkMessage, topics.ACTION_CHUNK, self._on_chunk, qos.PLAN)
+        self._more_to_check = self.create_guard_condition(self.guarded(self._check_slices))
+        self.finally_do(self.destroy_guard_condition, self._more_to_check)
         self.subscribe(Header, topics.HEARTBEAT, self._on_heartbeat, qos.HEARTBEAT)
         self.subscribe(
             FailurePredictionMessage, topics.FAILURE_PREDICTION, self._on_prediction, qos.SIGNALS
@@ -291,7 +294,17 @@ class SafetySupervisor(ManagedNode):
         except ValueError as error:
             self._gate.on_malformed_chunk(message.source_id, message.chunk_number, str(error), now)
             return
-        self._gate.on_chunk(chunk, now)
+        if self._gate.on_chunk(chunk, now, in_slices=True):
+            self._more_to_check.trigger()
+
+    def _check_slices(self) -> None:
+        """A short part of a chunk's check; the tick may come between two of them."""
+        now = self._instant()
+        enough = now.steady + nanoseconds(SLICE_TIME)
+        while self._gate.check_slice(now):
+            if time.monotonic_ns() >= enough:
+                self._more_to_check.trigger()
+                return
 
     def _on_heartbeat(self, message: Header) -> None:
         if self.active and message.frame_id == MANAGER:

@@ -51,18 +51,19 @@ class CheckedActions:
     """A chunk's rows in the order of the robot's joints, finite and inside the position limits.
 
     rows [n, joints] rad; widths [n] m (None: no gripper column); excess: the largest ratio of a
-    divided difference to the robot's limit.
+    divided difference to the robot's limit; passed: rows that are over.
     """
 
     rows: FloatArray
     widths: FloatArray | None
     excess: float
+    passed: int
 
 
 def check_actions(
     chunk: ActionChunk, limits: RobotLimits, config: GateConfig, now: int
 ) -> CheckedActions | Rejection:
-    """Checks 1, 2, 4 and 6 in their order; never raises for any content of the right types.
+    """Checks 1, 2 and 4 in their order; never raises for any content of the right types.
 
     What the plan asks for is judged from the row in force at `now` [ns, the plan's clock] on: the
     rows before it are over, and after a HOLD the arm has left them anyway.
@@ -86,25 +87,27 @@ def check_actions(
         name = limits.arm.names[joint]
         text = f"{quantity} of {name} is {excess:.3g} times the robot's limit"
         return Rejection(f"chunk_{quantity}", text, True, excess, config.excess_allowed)
-    fault = check_space(arm[passed:], step, limits, config)
-    return fault or CheckedActions(*_clipped(arm, widths, limits), excess)
+    return CheckedActions(*_clipped(arm, widths, limits), excess, passed)
 
 
 def check_space(
-    rows: FloatArray, step: float, limits: RobotLimits, config: GateConfig
+    rows: FloatArray, first: int, step: float, limits: RobotLimits, config: GateConfig
 ) -> Rejection | None:
     """Check 6: rows [n, joints], `step` s apart, in the workspace, the tool not far too fast.
+
+    first: the first one's number in the chunk.
 
     A tool up to `excess_allowed` times too fast is no fault: the plan is then followed slower.
     """
     space = limits.workspace
     if space is None:
         return None
-    margin, row, text = space.worst_row(rows)
+    place = posture(rows.T, space.tool)
+    margin, row, text = space.worst_place(place)
     if margin < 0:
-        return Rejection("chunk_workspace", f"row {row} from now on: {text}", True, margin, 0.0)
-    span = min(_rows_in(config.curvature_span, step), max(len(rows) - 1, 1))
-    points = np.stack(posture(rows.T, space.tool).tool)
+        return Rejection("chunk_workspace", f"row {first + row}: {text}", True, margin, 0.0)
+    span = min(rows_in(config.curvature_span, step), max(len(rows) - 1, 1))
+    points = np.stack(place.tool)
     ways = np.linalg.norm(points[:, span:] - points[:, :-span], axis=0)
     speed = float(ways.max()) / (span * step) if ways.size else 0.0
     bound = config.excess_allowed * config.tool_speed
@@ -186,8 +189,8 @@ def worst_excess(
 ) -> tuple[float, str, int]:
     """Largest ratio of a divided difference to the robot's limit, its quantity and joint."""
     worst = (0.0, "velocity", 0)
-    short = min(_rows_in(config.velocity_span, step), max(len(rows) - 1, 1))
-    long = _rows_in(config.curvature_span, step)
+    short = min(rows_in(config.velocity_span, step), max(len(rows) - 1, 1))
+    long = rows_in(config.curvature_span, step)
     for quantity, order, span, bound in (
         ("velocity", 1, short, limits.velocity),
         ("acceleration", 2, long, limits.acceleration),
@@ -212,7 +215,8 @@ def peak_difference(rows: FloatArray, order: int, span: int, step: float) -> Flo
     return peak
 
 
-def _rows_in(span: float, step: float) -> int:
+def rows_in(span: float, step: float) -> int:
+    """Rows `step` s apart that span at least `span` s."""
     return max(1, math.ceil(span / step - 1e-6))
 
 

@@ -10,6 +10,7 @@ from salus_ros.supervision.interventions import InterventionQueue, Kind
 from salus_ros.supervision.modes import Cause, Mode, ModeMachine
 from salus_ros.supervision.motion import MotionGenerator
 from salus_ros.supervision.parties import HardFaults
+from salus_ros.supervision.plan_completion import PlanCompletion
 from salus_ros.supervision.plan_keeper import PlanKeeper
 
 
@@ -33,13 +34,17 @@ class ChunkReception:
         self._faults = faults
         self._queue = queue
         self._detectors = detectors
+        self._completion: PlanCompletion | None = None
         self.accepted = 0
         self.rejected = 0
 
-    def take(self, chunk: ActionChunk, now: Instant) -> bool:
-        """Check a chunk, to be followed from the next tick on; whether accepted. Never raises."""
+    def take(self, chunk: ActionChunk, now: Instant, in_slices: bool) -> bool:
+        """Check a chunk, to be followed from the next tick on; whether accepted. Never raises.
+
+        in_slices: what isn't needed at once is left to `advance`, which may still drop the chunk.
+        """
         try:
-            rejection = self._judge(chunk, now)
+            rejection = self._judge(chunk, now, in_slices)
         except Exception as error:  # whatever is in a chunk, the gate goes on
             text = f"can't be read: {type(error).__name__}: {error}"
             rejection = Rejection("chunk_malformed", text, hard=True)
@@ -48,15 +53,39 @@ class ChunkReception:
             self.refuse(str(chunk.source_id), number, rejection, now)
         return rejection is None
 
-    def _judge(self, chunk: ActionChunk, now: Instant) -> Rejection | None:
+    def _judge(self, chunk: ActionChunk, now: Instant, in_slices: bool) -> Rejection | None:
         standing = self._machine.holding or self._generator.at_rest
         commanded = self._generator.state[0]
-        plan = self.intake.judge(chunk, now, standing, self._plans.clock, commanded)
-        if isinstance(plan, Rejection):
-            return plan
-        self._plans.adopt(plan, self._machine.holding)
+        completion = self.intake.judge(chunk, now, standing, self._plans, commanded)
+        if isinstance(completion, Rejection):
+            return completion
+        rejection = None if in_slices else completion.finish()
+        if rejection is not None:
+            return rejection
+        self._completion = completion if in_slices else None
+        self.intake.order.accept(chunk)
+        self._plans.adopt(completion.plan, self._machine.holding)
         self._accept(chunk)
         return None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the check of an accepted chunk isn't over."""
+        return self._completion is not None
+
+    def advance(self, now: Instant) -> bool:
+        """One slice of an accepted chunk's check; whether more are left."""
+        completion = self._completion
+        if completion is None:
+            return False
+        rejection = completion.advance()
+        if completion.done:
+            self._completion = None
+        if rejection is not None:
+            self._plans.withdraw(completion.plan)
+            self.accepted -= 1
+            self.refuse(completion.chunk.source_id, completion.chunk.number, rejection, now)
+        return self.unfinished
 
     def _accept(self, chunk: ActionChunk) -> None:
         """Every accepted chunk comes past here, once and as received."""

@@ -67,6 +67,8 @@ class SafetyGate:
         self._stamp = now.ros
         self._last_tick: int | None = None
         self._sent = self._missed = 0
+        # Whether a slice of a check was done since the last tick.
+        self._sliced = False
         self._recorded_before = self._queue.recorded
 
     # ---- life -----------------------------------------------------------------------------------
@@ -163,12 +165,25 @@ class SafetyGate:
         self._parts.observe(now)
         self._parts.prediction.new_episode()
 
-    def on_chunk(self, chunk: ActionChunk, now: Instant) -> bool:
-        """Check a chunk, to be followed from the next tick on; whether accepted. Never raises."""
+    def on_chunk(self, chunk: ActionChunk, now: Instant, *, in_slices: bool = False) -> bool:
+        """Check a chunk, to be followed from the next tick on; whether accepted. Never raises.
+
+        in_slices: only what must come first is checked now; call `check_slice` until it returns
+        False. A tick without such a call since the one before does a slice itself.
+        """
         if not self._active:
             return False
         self._parts.observe(now)
-        return self._parts.reception.take(chunk, now)
+        self._sliced = True
+        return self._parts.reception.take(chunk, now, in_slices)
+
+    def check_slice(self, now: Instant) -> bool:
+        """One slice of the check of the newest accepted chunk; whether more are left.
+
+        A fault that is found then is one, too: the chunk is dropped, its plan is followed no more.
+        """
+        self._sliced = True
+        return self._active and self._parts.reception.advance(now)
 
     def on_malformed_chunk(self, source_id: str, number: int, problem: str, now: Instant) -> None:
         """A message that isn't even a chunk; problem: one line. A hard fault."""
@@ -274,10 +289,13 @@ class SafetyGate:
             self._decide(now)
             self._move(now)
             self._judge(now)
+            if not self._sliced:
+                self._parts.reception.advance(now)
         except Exception as error:  # a fault of our own must not end the stop
             self.internal_error(f"{type(error).__name__}: {error}", now)
             self._parts.machine.update((), now, can_resume=False)
             self._parts.follower.advance_stop()
+        self._sliced = False
         self._stamp += self.period
         self._sent += 1
         return TickResult(

@@ -1,18 +1,31 @@
-"""From a received chunk to a plan: all checks of a chunk, in their order."""
+"""From a received chunk to a plan: what of a chunk's checks must come before it is followed.
+
+The rest, which takes longer, is `plan_completion`.
+"""
 
 from __future__ import annotations
 
-from salus_ros.interfaces import ActionChunk, Instant
-from salus_ros.supervision.chunk_checks import CheckedActions, Rejection, check_actions, jump
+from math import ceil
+
+from salus_ros.interfaces import ActionChunk, Instant, nanoseconds, seconds
+from salus_ros.supervision.chunk_checks import (
+    CheckedActions,
+    Rejection,
+    check_actions,
+    check_space,
+    jump,
+    rows_in,
+)
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.freshness import ChunkOrder
 from salus_ros.supervision.limits import RobotLimits
 from salus_ros.supervision.motion import AIM_AHEAD
-from salus_ros.supervision.plan import Plan, make_plan
-from salus_ros.supervision.plan_clock import PlanClock
+from salus_ros.supervision.plan import Plan, followed_window, make_plan
+from salus_ros.supervision.plan_completion import HEAD, PlanCompletion
+from salus_ros.supervision.plan_keeper import PlanKeeper
 from salus_ros.supervision.reference import CurveLimits, Row
 
-# Checks 4 and 6 come after the order and age of a chunk (check 3).
+# Check 4 comes after the order and age of a chunk (check 3).
 _LIMIT_REASONS = frozenset(
     {
         "chunk_position",
@@ -20,10 +33,13 @@ _LIMIT_REASONS = frozenset(
         "chunk_velocity",
         "chunk_acceleration",
         "chunk_jerk",
-        "chunk_workspace",
-        "chunk_tool_speed",
     }
 )
+
+# So many of the rows that a plan begins with are looked at before it is followed.
+HEAD_LOOKS = 4
+# A curve for the moment is smoothed as the plan before it, at most so often: its rows are few.
+HEAD_PASSES = 8
 
 
 class ChunkIntake:
@@ -41,11 +57,12 @@ class ChunkIntake:
         self.order.retune(config)
 
     def judge(
-        self, chunk: ActionChunk, now: Instant, standing: bool, clock: PlanClock, commanded: Row
-    ) -> Plan | Rejection:
-        """The plan that a chunk makes, or why it is dropped; never raises for the right types.
+        self, chunk: ActionChunk, now: Instant, standing: bool, plans: PlanKeeper, commanded: Row
+    ) -> PlanCompletion | Rejection:
+        """The plan that a chunk makes for now, to be made whole, or why the chunk is dropped.
 
-        standing: the arm is at rest or in HOLD or worse. commanded: positions [joints] rad.
+        Never raises for the right types. standing: the arm is at rest or in HOLD or worse; plans:
+        what is followed so far; commanded: positions [joints] rad.
         """
         actions = check_actions(chunk, self._limits, self.config, now.ros)
         if isinstance(actions, Rejection) and actions.reason not in _LIMIT_REASONS:
@@ -55,20 +72,72 @@ class ChunkIntake:
             return late
         if isinstance(actions, Rejection):
             return actions
-        plan = self._plan(chunk, actions, now, clock)
-        first_due = plan.raw.position(plan.since_start(clock.time_for(chunk.observation_stamp)))
-        distance, joint = jump(first_due, commanded)
-        if distance > self.config.jump_bound:
-            text = f"{self._limits.arm.names[joint]} is {distance:.3g} rad from the command"
-            return Rejection("chunk_jump", text, True, distance, self.config.jump_bound)
-        self.order.accept(chunk)
-        return plan
+        due = plans.clock.time_for(chunk.observation_stamp)
+        fault = self._check_jump(chunk, actions, due, commanded) or self._check_head(
+            chunk, actions, max(due, chunk.start_time)
+        )
+        if fault is not None:
+            return fault
+        return self._completion(chunk, actions, now, due, plans.plan)
 
-    def _plan(
-        self, chunk: ActionChunk, actions: CheckedActions, now: Instant, clock: PlanClock
-    ) -> Plan:
-        begin = clock.time_for(chunk.observation_stamp)
-        horizon = self.config.observation_age + AIM_AHEAD
+    def _check_jump(
+        self, chunk: ActionChunk, actions: CheckedActions, due: int, commanded: Row
+    ) -> Rejection | None:
+        """The plan at `due` [ns], between its rows, against the command."""
+        rows, last = actions.rows, len(actions.rows) - 1
+        place = min(max((due - chunk.start_time) / chunk.time_step, 0.0), float(last))
+        before = min(int(place), max(last - 1, 0))
+        share = place - before
+        first_due = (1 - share) * rows[before] + share * rows[min(before + 1, last)]
+        distance, joint = jump(first_due.tolist(), commanded)
+        if distance <= self.config.jump_bound:
+            return None
+        text = f"{self._limits.arm.names[joint]} is {distance:.3g} rad from the command"
+        return Rejection("chunk_jump", text, True, distance, self.config.jump_bound)
+
+    def _check_head(
+        self, chunk: ActionChunk, actions: CheckedActions, due: int
+    ) -> Rejection | None:
+        """Check 6 of a few of the rows in force from `due` [ns] until the plan will be whole."""
         space = self._limits.workspace
-        tool = None if space is None else space.tool
-        return make_plan(chunk, actions, now, begin, horizon, self._curve, tool)
+        if space is None:
+            return None
+        last = len(actions.rows) - 1
+        first = min(max((due - chunk.start_time) // chunk.time_step, 0), last)
+        count = min(rows_in(HEAD, seconds(chunk.time_step)), last - first)
+        stride = max(1, ceil(count / HEAD_LOOKS))
+        for row in range(first, first + count + 1, stride):
+            if space.outside(actions.rows[row].tolist()):
+                looked = actions.rows[row : row + 1]
+                step = seconds(chunk.time_step)
+                return check_space(looked, row, step, self._limits, self.config)
+        return None
+
+    def _completion(
+        self,
+        chunk: ActionChunk,
+        actions: CheckedActions,
+        now: Instant,
+        due: int,
+        before: Plan | None,
+    ) -> PlanCompletion:
+        """A plan along the first few rows, smoothed as the one before it, and what completes it."""
+        begin, head = min(due, now.ros), max(due, chunk.start_time) + nanoseconds(HEAD)
+        passes = 0 if before is None else min(before.passes, HEAD_PASSES)
+        window = followed_window(chunk, actions.rows, begin, head)
+        plan = make_plan(chunk, actions, now, window, passes)
+        if before is not None and before.tool_speeds:
+            speed = before.tool_speed(before.since_start(due))
+            plan.tool_speeds = [speed] * (len(window.rows) - 1)
+        horizon = nanoseconds(self.config.observation_age + AIM_AHEAD)
+        completion = PlanCompletion(
+            chunk,
+            plan,
+            actions,
+            followed_window(chunk, actions.rows, begin, now.ros + horizon),
+            self._limits,
+            self.config,
+            self._curve,
+        )
+        completion.cut_short(plan.since_start(head))
+        return completion

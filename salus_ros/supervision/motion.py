@@ -146,7 +146,8 @@ class MotionGenerator:
         rough = self._rough_edges(candidate, self.speed_share)
         if rough:
             candidate = _mixed(candidate, self._towards(aim, AIM_AHEAD, room), rough)
-        if not self._send(candidate):
+            rough = self._rough_edges(candidate)
+        if not self._send(candidate, rough):
             return Step.TRACK
         return self._brake() or self.approach(aim[0])
 
@@ -164,9 +165,10 @@ class MotionGenerator:
         zero = [0.0] * self._joints
         room = self._room()
         candidate = self._towards((inside_limits, zero, zero), 0.0, room)
-        failing = self._send(candidate)
+        failing = self._send(candidate, self._rough_edges(candidate))
         if failing and len(failing) < self._joints:
-            failing = self._send(_mixed(candidate, self._along_stop(), failing))
+            candidate = _mixed(candidate, self._along_stop(), failing)
+            failing = self._send(candidate, self._rough_edges(candidate))
         if failing:
             return self._brake() or self.stop()
         return Step.APPROACH
@@ -270,16 +272,15 @@ class MotionGenerator:
                 rough.append(j)
         return rough
 
-    def _send(self, candidate: State) -> list[int]:
+    def _send(self, candidate: State, rough: list[int]) -> list[int]:
         """Make a candidate the commanded state; where not: the joints that forbid it.
 
-        They are those whose edge is rough or whose stop is not certified.
+        They are those whose edge is rough, as given, or whose stop is not certified.
         """
         self._stop.blocked = ""
-        failing = self._rough_edges(candidate)
-        if failing:
-            return failing
-        stop, failing = self._stop.from_state(candidate)
+        if rough:
+            return rough
+        stop, failing = self._stop.certify(candidate)
         if stop is not None:
             self.state, self._certificate, self._along = candidate, stop, 0.0
             self.samples += 1

@@ -12,7 +12,6 @@ from salus_ros.interfaces import (
     ActionChunk,
     FloatArray,
     Instant,
-    nanoseconds,
     seconds,
 )
 from salus_ros.supervision.arm_kinematics import Tool, posture, tool_jacobian, tool_speed
@@ -21,9 +20,8 @@ from salus_ros.supervision.freshness import Aged
 from salus_ros.supervision.reference import (
     KNOT_SPACING_MIN,
     Curve,
-    CurveLimits,
     control_points,
-    feasible_points,
+    largest_ahead,
 )
 
 # Rows kept around those that can be followed: a spline's memory is shorter.
@@ -38,7 +36,8 @@ class Plan:
 
     reference: the curve to follow; raw: the one through every row, that deviations are measured
     from; widths: the gripper's, row by row (None: it keeps its command); end [s]; tool_speeds: the
-    tool's largest speed [m/s] soon after each knot of `reference` (empty: unknown).
+    tool's largest speed [m/s] soon after each knot of `reference` (empty: unknown); passes: how
+    often `reference` was smoothed.
     """
 
     source_id: str
@@ -54,6 +53,7 @@ class Plan:
     end: float
     excess: float
     tool_speeds: list[float]
+    passes: int
 
     def since_start(self, time: int) -> float:
         """A time of the plan's clock [ns] as seconds since its start."""
@@ -78,31 +78,40 @@ class Plan:
         self.observation.shift(jump)
 
 
-def make_plan(
-    chunk: ActionChunk,
-    actions: CheckedActions,
-    now: Instant,
-    begin: int,
-    horizon: float,
-    limits: CurveLimits,
-    tool: Tool | None = None,
-) -> Plan:
-    """Curves for the rows that can be followed: from `begin` [ns] until `horizon` s from now."""
-    rows = actions.rows if len(actions.rows) > 1 else np.repeat(actions.rows, 2, axis=0)
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The rows [n, joints] of a chunk that can be followed, `step` s apart from `start` s on."""
+
+    rows: FloatArray
+    start: float
+    step: float
+
+    def curve(self, points: FloatArray) -> Curve:
+        """The curve of control points that were made of these rows."""
+        return Curve(points, self.start, self.step)
+
+
+def followed_window(chunk: ActionChunk, rows: FloatArray, begin: int, until: int) -> Window:
+    """Rows for a curve from `begin` to `until` [ns], as far as the chunk has them."""
+    rows = rows if len(rows) > 1 else np.repeat(rows, 2, axis=0)
     stride = max(1, ceil(KNOT_SPACING_MIN * NANOSECONDS / chunk.time_step))
     reach = ROWS_AROUND * stride
-    first_followed = (min(begin, now.ros) - chunk.start_time) // chunk.time_step
-    last_followed = (now.ros + nanoseconds(horizon) - chunk.start_time) // chunk.time_step
+    first_followed = (begin - chunk.start_time) // chunk.time_step
+    last_followed = (until - chunk.start_time) // chunk.time_step
     first = max(0, min(first_followed - reach, len(rows) - 2))
     last = last_followed + reach + 1
     window = rows[first : max(last, first + 2) : stride]
     if len(window) < 2:
         window = rows[[first, len(rows) - 1]]
         stride = len(rows) - 1 - first
-    start, step = seconds(first * chunk.time_step), seconds(stride * chunk.time_step)
-    points, smoothed = feasible_points(window, step, limits)
-    reference = Curve(points, start, step)
-    raw = Curve(control_points(window, 0), start, step) if smoothed else reference
+    return Window(window, seconds(first * chunk.time_step), seconds(stride * chunk.time_step))
+
+
+def make_plan(
+    chunk: ActionChunk, actions: CheckedActions, now: Instant, window: Window, passes: int
+) -> Plan:
+    """A plan for the moment, of a few rows: its curve is smoothed so often, feasible or not."""
+    curve = window.curve(control_points(window.rows, passes))
     return Plan(
         source_id=chunk.source_id,
         number=chunk.number,
@@ -111,19 +120,20 @@ def make_plan(
         rows=len(actions.rows),
         observation_stamp=chunk.observation_stamp,
         observation=Aged(chunk.observation_stamp, now),
-        reference=reference,
-        raw=raw,
+        reference=curve,
+        raw=curve,
         widths=None if actions.widths is None else actions.widths.tolist(),
-        end=seconds((len(rows) - 1) * chunk.time_step),
+        end=seconds((max(len(actions.rows), 2) - 1) * chunk.time_step),
         excess=actions.excess,
-        tool_speeds=[] if tool is None else _tool_speeds(points, step, tool),
+        tool_speeds=[],
+        passes=passes,
     )
 
 
-def _tool_speeds(points: FloatArray, step: float, tool: Tool) -> list[float]:
+def tool_speeds_ahead(points: FloatArray, step: float, tool: Tool) -> list[float]:
     """For each segment of a curve the tool's largest speed [m/s] from there on for a while."""
     knots = (points[:-2] + 4 * points[1:-1] + points[2:]) / 6
     velocities = (points[2:] - points[:-2]) / (2 * step)
     speeds = tool_speed(tool_jacobian(posture(knots.T, tool)), velocities.T)
-    ahead = ceil(SPEED_AHEAD / step) + 1
-    return [float(speeds[k : k + ahead + 1].max()) for k in range(len(speeds) - 1)]
+    ahead: list[float] = largest_ahead(speeds, ceil(SPEED_AHEAD / step) + 2).tolist()
+    return ahead[:-1]

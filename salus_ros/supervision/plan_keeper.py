@@ -46,6 +46,13 @@ class PlanKeeper:
         """Follow nothing."""
         self.plan = self._next = None
 
+    def withdraw(self, plan: Plan) -> None:
+        """Follow anything but this plan."""
+        if self.plan is plan:
+            self.plan = None
+        if self._next is plan:
+            self._next = None
+
     def shift(self, jump: int) -> None:
         """Follow a jump of the ROS clock [ns]."""
         self.clock.shift(jump)

@@ -141,31 +141,51 @@ def demands(points: FloatArray, step: float, limits: CurveLimits) -> tuple[Float
     return speed, bend
 
 
-def feasible_points(rows: FloatArray, step: float, limits: CurveLimits) -> tuple[FloatArray, bool]:
-    """Control points of the least smoothed feasible curve, and whether any joint was smoothed.
+class Smoothing:
+    """Looks for the least smoothed feasible curve of rows [n, joints], one pass a call.
 
     Noise is smoothed further, to `SMOOTHED_SHARE` of the limits, as long as the curve stays within
     `SMOOTHED_DEVIATION` of the rows. A joint that no smoothing makes feasible gets the smoothest
     curve; the generator then follows it as closely as the limits allow.
+
+    points: control points found so far; passes: the most that any joint was given; 0: none.
     """
-    points = control_points(rows, 0)
-    speed, bend = demands(points, step, limits)
-    joints: NDArray[np.intp] = np.flatnonzero((speed > 1) | (bend > 1))
-    smoothed = len(joints) > 0
-    found: NDArray[np.bool_] = np.zeros(len(joints), dtype=np.bool_)
-    for passes in SMOOTHING_PASSES[1:]:
-        if not len(joints):
-            break
-        wanted = rows[:, joints]
+
+    def __init__(self, rows: FloatArray, step: float, limits: CurveLimits) -> None:
+        self._rows, self._step, self._limits = rows, step, limits
+        self.points = control_points(rows, 0)
+        self.passes = 0
+        speed, bend = demands(self.points, step, limits)
+        self._joints: NDArray[np.intp] = np.flatnonzero((speed > 1) | (bend > 1))
+        self._found: NDArray[np.bool_] = np.zeros(len(self._joints), dtype=np.bool_)
+        self._left = list(reversed(SMOOTHING_PASSES[1:]))
+
+    @property
+    def done(self) -> bool:
+        """Whether no pass is left to try."""
+        return not len(self._joints) or not self._left
+
+    def advance(self) -> None:
+        """Try the next number of passes."""
+        passes, joints = self._left.pop(), self._joints
+        wanted = self._rows[:, joints]
         trial = control_points(wanted, passes)
         near = _deviation(trial, wanted) <= SMOOTHED_DEVIATION
-        take = ~found | near
-        points[:, joints[take]] = trial[:, take]
-        speed, bend = demands(trial, step, limits.of(joints))
-        found |= (speed <= 1) & (bend <= 1)
-        open_still = ~found | (near & (bend > SMOOTHED_SHARE))
-        joints, found = joints[open_still], found[open_still]
-    return points, smoothed
+        take = ~self._found | near
+        self.points[:, joints[take]] = trial[:, take]
+        self.passes = passes if take.any() else self.passes
+        speed, bend = demands(trial, self._step, self._limits.of(joints))
+        self._found |= (speed <= 1) & (bend <= 1)
+        open_still = ~self._found | (near & (bend > SMOOTHED_SHARE))
+        self._joints, self._found = joints[open_still], self._found[open_still]
+
+
+def feasible_points(rows: FloatArray, step: float, limits: CurveLimits) -> tuple[FloatArray, int]:
+    """Control points of the least smoothed feasible curve, and the most passes of any joint."""
+    smoothing = Smoothing(rows, step, limits)
+    while not smoothing.done:
+        smoothing.advance()
+    return smoothing.points, smoothing.passes
 
 
 def _deviation(points: FloatArray, rows: FloatArray) -> FloatArray:
@@ -175,6 +195,10 @@ def _deviation(points: FloatArray, rows: FloatArray) -> FloatArray:
     return worst
 
 
+# Control points k-1 to k+2 times this are the coefficients of segment k's cubic, constant first.
+_BASIS = np.array([[1, -3, 3, -1], [4, 0, -6, 3], [1, 3, 3, -3], [0, 0, 0, 1]]) / 6
+
+
 class Curve:
     """A uniform cubic B-spline over time [s], evaluated without numpy (a tick's budget)."""
 
@@ -182,21 +206,16 @@ class Curve:
 
     def __init__(self, points: FloatArray, start: float, step: float) -> None:
         """points [n + 2, joints]: control points -1 to n; start [s] of knot 0; step [s]."""
-        a, b, c, d = points[:-3], points[1:-2], points[2:-1], points[3:]
-        cubic = np.stack(
-            (
-                (a + 4 * b + c) / 6,
-                (c - a) / 2,
-                (a - 2 * b + c) / 2,
-                (3 * (b - c) + d - a) / 6,
-            ),
-            axis=-1,
-        )
+        segments = len(points) - 3
+        near = np.stack([points[k : k + segments] for k in range(4)], axis=-1)
+        cubic = near @ _BASIS
         bend = np.abs(np.diff(points, 2, axis=0)) / step**2
         jerk = 6 * np.abs(cubic[:, :, 3]) / step**3
         self._coefficients: list[list[Row]] = cubic.tolist()
-        self._acceleration_peaks = _largest_ahead(np.maximum(bend[:-1], bend[1:]), step)
-        self._jerk_peaks = _largest_ahead(jerk, step)
+        ahead = math.ceil(PEAKS_AHEAD / step) + 1
+        bend = largest_ahead(np.maximum(bend[:-1], bend[1:]), ahead)
+        self._acceleration_peaks: list[Row] = bend.tolist()
+        self._jerk_peaks: list[Row] = largest_ahead(jerk, ahead).tolist()
         self._step = step
         self.start = start
         self.end = start + step * len(self._coefficients)
@@ -230,10 +249,15 @@ class Curve:
         return self._acceleration_peaks[index], self._jerk_peaks[index]
 
 
-def _largest_ahead(values: FloatArray, step: float) -> list[Row]:
-    """For each segment the largest of its value and those that begin PEAKS_AHEAD seconds later."""
+def largest_ahead(values: FloatArray, count: int) -> FloatArray:
+    """For each row the largest of itself and the `count` - 1 rows after it (those that exist).
+
+    values: [n] or [n, joints]. The span is doubled until it is long enough: few, large steps.
+    """
     largest = values.copy()
-    for shift in range(1, min(math.ceil(PEAKS_AHEAD / step) + 1, len(values))):
-        np.maximum(largest[:-shift], values[shift:], out=largest[:-shift])
-    rows: list[Row] = largest.tolist()
-    return rows
+    span, count = 1, min(count, len(values))
+    while span < count:
+        shift = min(span, count - span)
+        np.maximum(largest[:-shift], largest[shift:], out=largest[:-shift])
+        span += shift
+    return largest

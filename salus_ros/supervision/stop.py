@@ -70,8 +70,7 @@ class Stop:
     def from_state(self, state: State) -> tuple[Trajectory | None, list[int]]:
         """The trajectory from a state to rest, and the joints that would leave a limit on it."""
         limits = self._limits
-        self.blocked = ""
-        failing = [
+        too_fast = [
             j
             for j, (v, a, top, steepest, jerk) in enumerate(
                 zip(
@@ -85,6 +84,14 @@ class Stop:
             )
             if not inside(v, a, top, steepest, jerk)
         ]
+        trajectory, failing = self.certify(state)
+        return (None if too_fast else trajectory), too_fast + failing
+
+    def certify(self, state: State) -> tuple[Trajectory | None, list[int]]:
+        """The same where velocity and acceleration are known to be `inside`."""
+        limits = self._limits
+        self.blocked = ""
+        failing: list[int] = []
         request = self._request
         request.current_position, request.current_velocity, request.current_acceleration = state
         trajectory = Trajectory(len(limits.velocity))

@@ -104,7 +104,7 @@ def space_violations(
 ) -> list[Violation]:
     """The same for positions [n, 7] rad and velocities [n, 7] rad/s."""
     place = posture(q.T, workspace.tool)
-    margins = np.array(workspace.margins(place))
+    margins = workspace.margin_columns(place)
     speeds = np.asarray(tool_speed(tool_jacobian(place), v.T))[:, None]
     zero, limit = np.zeros(len(margins)), np.array([tool_speed_limit])
     outside = _beyond(-margins.T, zero, "samples", "position", POINT_NAMES)

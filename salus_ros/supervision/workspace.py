@@ -28,13 +28,16 @@ class Box:
     lower: tuple[float, float, float]
     upper: tuple[float, float, float]
 
-    def depth(self, x: Any, y: Any, z: Any) -> Any:
+    def depth(self, x: float, y: float, z: float) -> float:
         """How deep [m] a point is inside: distance to the nearest face, below 0 outside."""
         (x0, y0, z0), (x1, y1, z1) = self.lower, self.upper
-        if isinstance(x, np.ndarray):
-            faces = (x - x0, x1 - x, y - y0, y1 - y, z - z0, z1 - z)
-            return np.minimum.reduce(faces)
         return min(x - x0, x1 - x, y - y0, y1 - y, z - z0, z1 - z)
+
+    def depths(self, points: FloatArray) -> FloatArray:
+        """The same for points [..., 3, n]: [..., n]."""
+        lower, upper = np.array(self.lower)[:, None], np.array(self.upper)[:, None]
+        nearest: FloatArray = np.minimum(points - lower, upper - points).min(axis=-2)
+        return nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +48,23 @@ class Workspace:
     box: Box
     forbidden: tuple[Box, ...] = ()
 
-    def margins(self, place: Posture) -> list[Any]:
+    def margins(self, place: Posture) -> list[float]:
         """Distance [m] that each point at least keeps from leaving; below 0: it is outside."""
         found = []
         for x, y, z in place.points:
             margin = self.box.depth(x, y, z)
             for box in self.forbidden:
-                outside = -box.depth(x, y, z)
-                margin = (
-                    np.minimum(margin, outside)
-                    if isinstance(x, np.ndarray)
-                    else min(margin, outside)
-                )
+                margin = min(margin, -box.depth(x, y, z))
             found.append(margin)
         return found
+
+    def margin_columns(self, place: Posture) -> FloatArray:
+        """The same for a posture of n rows: [points, n]."""
+        points: FloatArray = np.array(place.points)
+        margins = self.box.depths(points)
+        for box in self.forbidden:
+            np.minimum(margins, -box.depths(points), out=margins)
+        return margins
 
     def outside(self, positions: Sequence[float]) -> str:
         """Which point is outside at joint positions [7] rad, in one line; empty: none is."""
@@ -78,8 +84,11 @@ class Workspace:
 
     def worst_row(self, rows: FloatArray) -> tuple[float, int, str]:
         """Least margin [m] over rows [n, 7] rad, its row, and one line about it."""
-        place = posture(rows.T, self.tool)
-        margins = np.array(self.margins(place))
+        return self.worst_place(posture(rows.T, self.tool))
+
+    def worst_place(self, place: Posture) -> tuple[float, int, str]:
+        """The same for a posture of n rows."""
+        margins = self.margin_columns(place)
         index, row = np.unravel_index(int(margins.argmin()), margins.shape)
         margin = float(margins[index, row])
         point = [float(values[row]) for values in place.points[index]]

@@ -100,12 +100,14 @@ class World:
     space: bool = True
     config: GateConfig = field(init=False)
     random: np.random.Generator = field(init=False)
+    slicing: np.random.Generator = field(init=False)
     commands: list[JointCommand] = field(default_factory=list)
     modes: dict[Mode, int] = field(default_factory=dict)
     accepted: int = 0
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng([self.seed, int(self.rate), ROBOTS.index(self.robot)])
+        self.slicing = np.random.default_rng(self.seed)
         self.config = GateConfig(
             rate=self.rate,
             operating_fraction=self.fraction,
@@ -234,6 +236,11 @@ class World:
         ]
         return odd[int(random.integers(len(odd)))]
 
+    def send(self, chunk: ActionChunk) -> bool:
+        """A chunk, checked at once or in slices."""
+        in_slices = bool(self.slicing.random() < 0.6)
+        return self.gate.on_chunk(chunk, self.now, in_slices=in_slices)
+
     def act(self) -> None:
         """One tick's worth of mischief."""
         random, gate, period = self.random, self.gate, self.gate.period
@@ -242,11 +249,13 @@ class World:
             self.choose_motion()
         if chance[1] < 0.1:
             chunk = self.chunk()
-            self.accepted += gate.on_chunk(chunk, self.now)
+            self.accepted += self.send(chunk)
             if chance[2] < 0.1:
-                gate.on_chunk(chunk, self.now)
+                self.send(chunk)
         if chance[3] < 0.002:
-            gate.on_chunk(self.spoiled(self.chunk()), self.now)
+            self.send(self.spoiled(self.chunk()))
+        for _ in range(int(self.slicing.integers(0, 4))):
+            gate.check_slice(self.now)
         if chance[4] < 0.003:
             self.source = f"policy-{random.integers(3)}"
         if chance[5] < 0.003:
@@ -399,8 +408,9 @@ def test_a_million_ticks(seed: int) -> None:
 # Deeds that Hypothesis strings together: each is done to the world, then it ticks on.
 DEEDS: dict[str, Callable[[World, int], object]] = {
     "motion": lambda world, _: world.choose_motion(),
-    "chunk": lambda world, _: world.gate.on_chunk(world.chunk(), world.now),
-    "spoiled": lambda world, _: world.gate.on_chunk(world.spoiled(world.chunk()), world.now),
+    "chunk": lambda world, _: world.send(world.chunk()),
+    "slice": lambda world, _: world.gate.check_slice(world.now),
+    "spoiled": lambda world, _: world.send(world.spoiled(world.chunk())),
     "source": lambda world, n: setattr(world, "source", f"policy-{n % 3}"),
     "number": lambda world, n: setattr(world, "number", max(0, world.number - n)),
     "request": lambda world, _: world.request(),
@@ -438,7 +448,7 @@ def test_no_sequence_of_deeds_leaves_a_limit(
     # Get it moving: what is done to an arm at rest shows little.
     for _ in range(round(0.3 * rate)):
         if world.random.random() < 20 / rate:
-            world.gate.on_chunk(world.chunk(), world.now)
+            world.send(world.chunk())
         world.advance(world.gate.period, world.gate.period)
         world.tick()
     for deed, number, ticks in deeds:
