@@ -38,9 +38,28 @@ INPUT_GRACE = 0.5  # s without a whole observation until that is reported
 POLL = 0.02  # s; longest sleep of the inference thread, so that it sees a new clock or a stop
 LONGEST_INFERENCE = 30.0  # s; how long deactivation waits for an inference under way
 
+PRECISIONS = ("", "float32", "bfloat16")
+
 # Options of the policy; one left empty is not given to it.
 POLICY_OPTIONS = (
     Parameter("checkpoint", "", "Weights of the policy: a file or folder, or an id on the hub."),
+    Parameter("mapping", "", "File that says how a LeRobot policy's features fit this robot."),
+    Parameter("device", "", "Where the policy runs: cpu, cuda, ...; empty: CUDA if there is one."),
+    Parameter("precision", "", "Type of the policy's weights; empty: float32.", choices=PRECISIONS),
+    Parameter(
+        "action_samples",
+        0,
+        "Noise draws per chunk for the action distribution; 1: none; 0: the policy's default.",
+        minimum=0,
+        maximum=64,
+    ),
+    Parameter(
+        "dropout_passes",
+        0,
+        "Stochastic passes of the action expert's dropout (MC dropout); 0: none.",
+        minimum=0,
+        maximum=16,
+    ),
 )
 # Parameters that a policy is told where it asks for them.
 TOLD_TO_POLICY = ("joint_names", "gripper_name", "execution_horizon")

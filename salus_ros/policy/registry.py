@@ -12,6 +12,7 @@ from salus_ros.policy.backend import Backend
 _BACKENDS = {
     # Reads the blocks' true poses: for the simulated rig only.
     "scripted_expert": "salus_ros.sim.expert:ScriptedExpert",
+    "lerobot": "salus_ros.policy.lerobot.backend:LeRobotBackend",
 }
 
 DEFAULT_BACKEND = "scripted_expert"
@@ -43,5 +44,11 @@ def _factory(name: str) -> Callable[..., Backend]:
     if name not in _BACKENDS:
         raise ValueError(f"unknown policy '{name}'; known: {', '.join(BACKEND_NAMES)}")
     module, _, attribute = _BACKENDS[name].partition(":")
-    factory: Callable[..., Backend] = getattr(import_module(module), attribute)
+    try:
+        factory: Callable[..., Backend] = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"policy '{name}' needs the Python package '{error.name}', which is not installed: "
+            "see extras_require in setup.py"
+        ) from error
     return factory

@@ -1,0 +1,195 @@
+"""Any LeRobot policy as a backend: observation in, absolute targets in the robot's units out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from salus_ros.interfaces import (
+    ActionDistribution,
+    FloatArray,
+    JointState,
+    Observation,
+    nanoseconds,
+)
+from salus_ros.policy.backend import PolicyError, Prediction
+from salus_ros.policy.lerobot.checks import check
+from salus_ros.policy.lerobot.errors import CheckpointError
+from salus_ros.policy.lerobot.loading import Checkpoint, load_checkpoint
+from salus_ros.policy.lerobot.mapping import RobotLayout, load_mapping
+from salus_ros.policy.lerobot.runners import Drawn, LeRobotRunner, Runner, SmolVLARunner
+from salus_ros.policy.lerobot.smolvla.sampler import obstacle
+from salus_ros.policy.lerobot.statistics import action_range
+from salus_ros.signals.distribution import distribution_of_samples
+
+log = logging.getLogger(__name__)
+
+PRECISIONS = ("float32", "bfloat16")
+WARM_UP_RUNS = 2
+
+
+class LeRobotBackend:
+    """A LeRobot policy with its own processors.
+
+    checkpoint: folder or hub id. mapping: file that says how its features correspond to the robot
+    (see mapping.py). joint_names, gripper_name: the robot's, in the order of all vectors.
+    execution_horizon: rows that the action distribution is taken over. device: "" is CUDA where
+    there is one. precision, action_samples: of SmolVLA alone, other policies give one sample, in
+    the precision that they are saved in. seed: of the noise.
+
+    Raises CheckpointError or FileNotFoundError, in one line, where policy and robot don't fit.
+    """
+
+    privileged = False
+
+    def __init__(
+        self,
+        joint_names: Sequence[str],
+        gripper_name: str,
+        execution_horizon: int,
+        checkpoint: str = "",
+        mapping: str = "",
+        device: str = "",
+        precision: str = "float32",
+        action_samples: int = 8,
+        dropout_passes: int = 0,
+        seed: int = 0,
+    ) -> None:
+        for name, value in (("checkpoint", checkpoint), ("mapping", mapping)):
+            if not value:
+                raise CheckpointError(f"policy 'lerobot' needs the parameter {name}, which is ''")
+        self._mapping = load_mapping(Path(mapping).expanduser())
+        self._layout = RobotLayout(self._mapping, tuple(joint_names), gripper_name)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device(device)
+        model = self._mapping.vision_language_model
+        self._loaded = load_checkpoint(checkpoint, device, model)
+        check(self._loaded, self._mapping, self._layout)
+        _refuse_dropout(self._loaded.config.type, dropout_passes)
+        _set_precision(self._loaded, precision)
+        self._runner = self._make_runner(action_samples, seed)
+        self._range = action_range(self._loaded.postprocess)
+        self._window = execution_horizon
+        self._time_step = nanoseconds(1.0 / self._mapping.rate)
+        self.cameras: tuple[str, ...] = tuple(self._mapping.cameras)
+
+    def _make_runner(self, samples: int, seed: int) -> Runner:
+        policy, config = self._loaded.policy, self._loaded.config
+        if config.type != "smolvla":
+            return LeRobotRunner(policy)
+        problem = obstacle(config)
+        if problem:
+            log.warning("SmolVLA runs as LeRobot's, without the fast path: %s", problem)
+            return LeRobotRunner(policy)
+        given = set(self._mapping.cameras.values())
+        keys = tuple(key for key in config.image_features if key in given)
+        return SmolVLARunner(policy, keys, samples, seed)
+
+    def warm_up(self) -> None:
+        """Run on blank images, capturing CUDA graphs on the way."""
+        features = self._loaded.config.image_features
+        images = {
+            camera: np.zeros((*features[key].shape[1:], 3), np.uint8)
+            for camera, key in self._mapping.cameras.items()
+        }
+        still = np.zeros(self._layout.joints)
+        gripper = 0.0 if self._layout.has_gripper else None
+        blank = Observation(0, JointState(0, still, still, still, gripper), "warm up", images)
+        for _ in range(WARM_UP_RUNS):
+            self.predict(blank)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget past observations."""
+        self._runner.reset()
+
+    def predict(self, observation: Observation) -> Prediction:
+        """One chunk; its first row is due at the observation's stamp."""
+        begin = time.perf_counter()
+        batch = self._loaded.preprocess(self._frame(observation))
+        prepared = time.perf_counter()
+        drawn = self._runner(batch)
+        ran = time.perf_counter()
+        samples = self._actions(drawn)
+        prediction = Prediction(
+            actions=self._layout.targets(samples[0], observation.joints),
+            time_step=self._time_step,
+            latent=_latent(drawn),
+            distribution=self._distribution(samples),
+        )
+        prediction.stage_seconds.update(preprocess=prepared - begin, **drawn.stage_seconds)
+        prediction.stage_seconds["postprocess"] = time.perf_counter() - ran
+        return prediction
+
+    def _frame(self, observation: Observation) -> dict[str, Any]:
+        """An observation as LeRobot's processors take it, batch size 1."""
+        frame: dict[str, Any] = {"task": observation.instruction, "robot_type": ""}
+        for camera, key in self._mapping.cameras.items():
+            if camera not in observation.images:
+                raise PolicyError(f"the observation holds no image of camera '{camera}'")
+            frame[key] = self._image(camera, key, observation.images[camera])
+        if self._mapping.state:
+            state = torch.from_numpy(self._layout.state(observation.joints))
+            frame["observation.state"] = state[None].to(self._device)
+        return frame
+
+    def _image(self, camera: str, key: str, image: NDArray[np.uint8]) -> torch.Tensor:
+        """[1, 3, height, width] float32 in [0, 1]."""
+        config = self._loaded.config
+        wanted = tuple(config.image_features[key].shape[1:])
+        if config.type != "smolvla" and image.shape[:2] != wanted:
+            raise PolicyError(
+                f"camera '{camera}' gives {image.shape[0]} x {image.shape[1]} pixels; the policy "
+                f"was trained with {wanted[0]} x {wanted[1]} of '{key}'"
+            )
+        pixels = torch.tensor(image).to(self._device)
+        return (pixels.permute(2, 0, 1).contiguous().to(torch.float32) / 255.0)[None]
+
+    def _actions(self, drawn: Drawn) -> FloatArray:
+        """[S, rows, dims] in the policy's own units."""
+        samples, rows, dims = drawn.actions.shape
+        # A row at a time is what LeRobot's post-processors are made for: rows are their batch.
+        actions = self._loaded.postprocess(drawn.actions.reshape(samples * rows, dims))
+        return np.asarray(actions.double().cpu().numpy()).reshape(samples, rows, dims)
+
+    def _distribution(self, samples: FloatArray) -> ActionDistribution | None:
+        if len(samples) == 1 or self._range is None:
+            return None
+        return distribution_of_samples(samples[:, : self._window], *self._range)
+
+
+def _latent(drawn: Drawn) -> NDArray[np.float32]:
+    if drawn.latent is None:
+        return np.empty(0, np.float32)
+    return np.array(drawn.latent.cpu().numpy(), np.float32)
+
+
+def _refuse_dropout(kind: str, passes: int) -> None:
+    if not passes:
+        return
+    if kind == "smolvla":
+        raise CheckpointError(
+            f"dropout_passes is {passes}, but SmolVLA's action expert has no dropout: all passes "
+            "would be identical; set it to 0 and use action_samples"
+        )
+    raise CheckpointError(
+        f"dropout_passes is {passes}: not available for LeRobot policies; set it to 0"
+    )
+
+
+def _set_precision(loaded: Checkpoint, precision: str) -> None:
+    if precision not in PRECISIONS:
+        raise CheckpointError(f"precision is '{precision}': allowed is {', '.join(PRECISIONS)}")
+    if precision == "float32":
+        return
+    if loaded.config.type != "smolvla":
+        raise CheckpointError(f"precision '{precision}' is for SmolVLA; this is another policy")
+    # What LeRobot keeps in float32, the projections of state, actions and time, stays so.
+    loaded.policy.model.vlm_with_expert.to(torch.bfloat16)
