@@ -33,7 +33,7 @@ class RunningGraph:
         self.joint_states = []
         self.states = []
         self.interventions = []
-        self.lost = set()
+        self.diagnostics = {}  # newest status by name
         self._changed = threading.Condition()
         self._processes = graph_processes(parameter_file("sim_panda"), True, base)
         self._stack = ExitStack()
@@ -86,8 +86,13 @@ class RunningGraph:
 
     def _on_diagnostics(self, message):
         with self._changed:
-            self.lost = {s.name for s in message.status if s.level == DiagnosticStatus.ERROR}
+            self.diagnostics |= {status.name: status for status in message.status}
             self._changed.notify_all()
+
+    @property
+    def lost(self):
+        """Names of what is reported as an error."""
+        return {n for n, s in self.diagnostics.items() if s.level == DiagnosticStatus.ERROR}
 
     def wait(self, condition, what, timeout=PATIENCE):
         """Wait for an event; fails, saying for which, where it doesn't come."""
@@ -131,14 +136,3 @@ class RunningGraph:
     def logs(self):
         lines = [line for name in self.group.processes if (line := self.group.last_error(name))]
         return f"mode {self.mode()}, reasons {self.reasons()}, {lines}"
-
-
-def motions(commands, period=10_000_000):
-    """Runs of commands whose trajectory stamps are one period apart: positions [n, 7] each."""
-    runs, last = [], None
-    for stamp, positions, _ in commands:
-        if last is None or stamp - last != period:
-            runs.append([])
-        runs[-1].append(positions)
-        last = stamp
-    return [np.array(run) for run in runs]

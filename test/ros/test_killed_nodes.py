@@ -2,34 +2,11 @@
 
 import numpy as np
 import pytest
-from running_graph import RunningGraph, motions
-
-from salus_ros.resources import config_file
-from salus_ros.supervision.limits import load_limits
+from recorded_limits import check_inside_limits
+from running_graph import RunningGraph
 
 HOLD, STOP = 4, 5
-PERIOD = 0.01
 HELPERS = ("signal_publisher", "failure_predictor")
-# Rounding of float64 positions, three times divided by the period.
-ROUNDING = 1e-6
-
-
-@pytest.fixture(scope="module")
-def limits():
-    joints = [f"panda_joint{i}" for i in range(1, 8)]
-    return load_limits(config_file("panda_joint_limits.yaml"), joints, "panda_gripper").arm
-
-
-def check_inside_limits(commands, limits):
-    """Position, velocity, acceleration and jerk by divided differences on the trajectory clock."""
-    assert len(commands) > 50
-    half = limits.operating(0.5)
-    for run in motions(commands):
-        assert (run >= np.array(limits.lower)).all() and (run <= np.array(limits.upper)).all()
-        for order, bound in ((1, half.velocity), (2, half.acceleration), (3, half.jerk)):
-            if len(run) > order:
-                differences = np.abs(np.diff(run, n=order, axis=0)) / PERIOD**order
-                assert (differences <= np.array(bound) * (1 + 1e-9) + ROUNDING).all()
 
 
 def came_to_rest(graph):
@@ -40,7 +17,7 @@ def arm_stands(graph):
     return np.abs(graph.joint_states[-1]).max() < 0.01
 
 
-def test_policy_killed(tmp_path, limits):
+def test_policy_killed(tmp_path):
     """The arm follows its plan, then holds; all but the supervisor is deactivated."""
     with RunningGraph(tmp_path) as graph:
         graph.begin_episode()
@@ -54,11 +31,11 @@ def test_policy_killed(tmp_path, limits):
         assert graph.lifecycle_state("safety_supervisor") == "active"
         sent = len(graph.commands)
         graph.wait(lambda: len(graph.commands) > sent + 20, "the supervisor to go on holding")
-        check_inside_limits(graph.commands, limits)
+        check_inside_limits(graph.commands)
 
 
 @pytest.mark.parametrize("helper", HELPERS)
-def test_signals_or_predictor_killed(tmp_path, limits, helper):
+def test_signals_or_predictor_killed(tmp_path, helper):
     """The arm goes on and does its task; the manager reports."""
     with RunningGraph(tmp_path) as graph:
         graph.begin_episode()
@@ -68,7 +45,7 @@ def test_signals_or_predictor_killed(tmp_path, limits, helper):
         assert graph.client.episode.success
         assert graph.lifecycle_state("vla_policy") == "active"
         assert graph.lifecycle_state("safety_supervisor") == "active"
-        check_inside_limits(graph.commands, limits)
+        check_inside_limits(graph.commands)
 
 
 def test_killed_predictor_is_restored_where_configured(tmp_path):
@@ -81,7 +58,7 @@ def test_killed_predictor_is_restored_where_configured(tmp_path):
         graph.wait(lambda: graph.lifecycle_state("failure_predictor") == "active", "its activation")
 
 
-def test_manager_killed(tmp_path, limits):
+def test_manager_killed(tmp_path):
     """The arm goes on, for the demo does not require the manager."""
     with RunningGraph(tmp_path) as graph:
         graph.begin_episode()
@@ -89,10 +66,10 @@ def test_manager_killed(tmp_path, limits):
         graph.wait(lambda: graph.client.episode_ended(1, 0.0), "the end of the episode")
         assert graph.client.episode.success
         assert graph.alive() == set(graph.group.processes) - {"lifecycle_manager"}
-        check_inside_limits(graph.commands, limits)
+        check_inside_limits(graph.commands)
 
 
-def test_required_manager_killed(tmp_path, limits):
+def test_required_manager_killed(tmp_path):
     """Where the manager is required, its loss is a HOLD."""
     demanding = {"require_manager": True, "manager_age": 0.5}
     with RunningGraph(tmp_path, safety_supervisor=demanding) as graph:
@@ -101,7 +78,7 @@ def test_required_manager_killed(tmp_path, limits):
         graph.wait(lambda: "heartbeat_lost" in graph.reasons(), "heartbeat_lost")
         assert graph.mode() == HOLD
         graph.wait(lambda: came_to_rest(graph), "rest")
-        check_inside_limits(graph.commands, limits)
+        check_inside_limits(graph.commands)
 
 
 def test_missing_required_prediction_holds(tmp_path):
@@ -115,7 +92,7 @@ def test_missing_required_prediction_holds(tmp_path):
         assert not graph.moving()
 
 
-def test_supervisor_killed(tmp_path, limits):
+def test_supervisor_killed(tmp_path):
     """The robot's side stops the arm; the manager deactivates the rest."""
     with RunningGraph(tmp_path) as graph:
         graph.begin_episode()
@@ -124,10 +101,10 @@ def test_supervisor_killed(tmp_path, limits):
         graph.wait(lambda: "safety_supervisor" in graph.lost, "the manager's report")
         for node in (*HELPERS, "vla_policy"):
             graph.wait(lambda n=node: graph.lifecycle_state(n) == "inactive", node)
-        check_inside_limits(graph.commands, limits)
+        check_inside_limits(graph.commands)
 
 
-def test_rig_killed(tmp_path, limits):
+def test_rig_killed(tmp_path):
     """Joint states go stale: HOLD, then STOP; the rest stays up."""
     with RunningGraph(tmp_path) as graph:
         graph.begin_episode()
@@ -138,4 +115,4 @@ def test_rig_killed(tmp_path, limits):
         assert (STOP, "joint_state_lost") in modes
         graph.wait(lambda: graph.states[-1].at_rest, "rest")
         assert graph.alive() == set(graph.group.processes) - {"sim_rig"}
-        check_inside_limits(graph.commands, limits)
+        check_inside_limits(graph.commands)

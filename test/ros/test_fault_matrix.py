@@ -1,0 +1,229 @@
+"""Faults other than a killed node, while the arm moves: a stall, a clock that jumps, a full disk.
+
+Each test judges every recorded command against the limits.
+"""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from recorded_limits import check_inside_limits
+from running_graph import RunningGraph
+
+from salus_ros.supervision.journal.reading import Entries
+from salus_ros.supervision.journal.verification import verify
+
+HOLD, STOP = 4, 5
+JOURNAL = "safety_supervisor: journal"
+
+
+def came_to_rest(graph):
+    return graph.states[-1].at_rest and not graph.moving()
+
+
+def stalled(graph, name):
+    os.kill(graph.group.processes[name].pid, signal.SIGSTOP)
+
+
+def going_on(graph, name):
+    os.kill(graph.group.processes[name].pid, signal.SIGCONT)
+
+
+def test_a_stalled_policy_is_a_hold_and_the_arm_goes_on_by_itself(tmp_path):
+    """Stalled for less than the manager's patience; what it then sends is new."""
+    with RunningGraph(tmp_path, lifecycle_manager={"heartbeat_timeout": 20.0}) as graph:
+        graph.begin_episode()
+        stalled(graph, "vla_policy")
+        try:
+            graph.wait(lambda: graph.mode() == HOLD, "HOLD")
+            assert set(graph.reasons()) & {"plan_ran_out", "plan_stale"}
+            graph.wait(lambda: came_to_rest(graph), "rest")
+        finally:
+            going_on(graph, "vla_policy")
+        graph.wait(graph.moving, "the arm to go on")
+        assert graph.mode() < HOLD, graph.reasons()
+        sent = len(graph.commands)
+        graph.wait(lambda: len(graph.commands) > sent + 50, "more commands")
+        check_inside_limits(graph.commands)
+
+
+class SteppedClock:
+    """Publishes /clock: the system's time and an offset that can be changed. A context manager."""
+
+    def __init__(self, node):
+        from rosgraph_msgs.msg import Clock
+
+        from salus_ros.nodes import qos, topics
+        from salus_ros.nodes.conversions import time_message
+
+        self.offset = 0.0
+        self._message = lambda: Clock(clock=time_message(time.time_ns() + int(self.offset * 1e9)))
+        self._publisher = node.create_publisher(Clock, topics.CLOCK, qos.SENSOR)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self._ended.wait(0.005):
+            self._publisher.publish(self._message())
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        self._thread.join()
+
+
+def reset(graph):
+    from std_srvs.srv import Trigger
+
+    from salus_ros.nodes import topics
+
+    answer = graph.client._answer(Trigger, topics.RESET, Trigger.Request(), 5.0)
+    return answer.success
+
+
+def test_a_jump_of_the_supervisors_clock_stops_the_arm_until_it_is_put_right(tmp_path):
+    """Forwards, everything looks old; backwards, from the future. Neither moves the arm, nor locks
+    it out for good."""
+    # /clock comes in steps and over the wire: stamps may seem to lie ahead of it.
+    supervisor = {"use_sim_time": True, "future_stamp": 0.3, "joint_state_age_hold": 0.2}
+    with (
+        RunningGraph(tmp_path, safety_supervisor=supervisor) as graph,
+        SteppedClock(graph.client.node) as clock,
+    ):
+        graph.begin_episode()
+        for jump in (2.0, -2.0):
+            begun = len(graph.interventions)
+            clock.offset = jump
+            graph.wait(lambda: graph.mode() == STOP, "STOP")
+            graph.wait(lambda: came_to_rest(graph), "rest")
+            jumps = [i.value for i in graph.interventions[begun:] if i.reason == "clock_jump"]
+            assert jumps and abs(jumps[0] - jump) < 0.3, jumps
+            assert not reset(graph)
+            clock.offset = 0.0
+            graph.wait(lambda: reset(graph), "the reset")
+            graph.wait(graph.moving, "the arm to go on")
+        check_inside_limits(graph.commands)
+
+
+@contextmanager
+def small_disk(folder):
+    """A file system of 1 MiB; yields a function that fills it but for some bytes, and one that
+    makes room again. Without the right to mount one, the test is skipped."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("may not mount a tmpfs: needs root")
+    filler = folder / "filler"
+
+    def fill(left):
+        free = os.statvfs(folder)
+        filler.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - left)))
+
+    try:
+        yield fill, filler.unlink
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def writers(graph):
+    """Process ids of the journal's two processes."""
+    supervisor = str(graph.group.processes["safety_supervisor"].pid)
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes()
+            parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        if b"journal.writer" in command:
+            found[path.name] = parent
+    first = [pid for pid, parent in found.items() if parent == supervisor]
+    return [int(pid) for pid, parent in found.items() if pid in first or parent in first]
+
+
+class Stranger:
+    """Sends stale chunks, each of which the supervisor drops and records; the arm goes on."""
+
+    def __init__(self, graph):
+        from salus_msgs.msg import ActionChunk
+
+        from salus_ros.nodes import qos, topics
+
+        self._graph = graph
+        self._publisher = graph.client.node.create_publisher(
+            ActionChunk, topics.ACTION_CHUNK, qos.PLAN
+        )
+        graph.wait(lambda: self._publisher.get_subscription_count() >= 2, "the subscriptions")
+
+    def send_until(self, condition, what):
+        from builtin_interfaces.msg import Time
+        from test_bad_input import chunk_message
+
+        def one_more():
+            message = chunk_message(self._graph)
+            message.header.stamp = Time(sec=message.header.stamp.sec - 10)
+            self._publisher.publish(message)
+            return condition()
+
+        self._graph.wait(one_more, what)
+
+
+def test_a_full_disk_and_killed_journal_writers_are_errors_and_nothing_is_lost_silently(tmp_path):
+    """The arm goes on meanwhile: the journal's trouble is no cause to stop it, but to say so."""
+    folder = tmp_path / "disk" / "journal"
+    with small_disk(tmp_path / "disk") as (fill, make_room):
+        parameters = {"journal_folder": str(folder)}
+        with RunningGraph(tmp_path, safety_supervisor=parameters) as graph:
+            graph.begin_episode()
+            stranger = Stranger(graph)
+            fill(left=8192)
+            stranger.send_until(lambda: JOURNAL in graph.lost, "the error")
+            assert "No space left on device" in graph.diagnostics[JOURNAL].message
+            make_room()
+            graph.wait(lambda: JOURNAL not in graph.lost, "the journal to go on")
+            before = writers(graph)
+            assert len(before) == 2
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+            stranger.send_until(lambda: JOURNAL in graph.lost or again(graph, before), "the loss")
+            graph.wait(lambda: again(graph, before) and JOURNAL not in graph.lost, "others")
+            sent = len(graph.interventions)
+            stranger.send_until(lambda: len(graph.interventions) > sent + 20, "more records")
+            assert graph.mode() < STOP, graph.reasons()
+            check_inside_limits(graph.commands)
+            published = {act.sequence for act in graph.interventions}
+        check_accounted(folder, published)
+
+
+def again(graph, before):
+    now = writers(graph)
+    return len(now) == 2 and not set(now) & set(before)
+
+
+def check_accounted(folder, published):
+    """Every intervention is in the journal, or in a line's count of what was left out."""
+    result = verify(folder)
+    assert result.intact, result.problems
+    entries = list(Entries(folder))
+    written = {entry["intervention"] for entry in entries if "intervention" in entry}
+    records = sum(entry["kind"] != "journal" for entry in entries)
+    left_out = sum(entry["left_out"] for entry in entries)
+    assert len(published) > 50
+    assert len(published - written) <= left_out
+    assert entries[-1]["reason"] == "journal_closed"
+    assert entries[-1]["fed"] == records + left_out
+    reasons = [entry["reason"] for entry in entries]
+    assert "journal_trouble" in reasons
+    assert any("opened again: the writer was killed" in entry["message"] for entry in entries)
