@@ -1,145 +1,237 @@
-"""Nominal episodes of the simulated arm, as the detectors see them."""
+"""Normal episodes as the gate's detectors see them: recorded at the gate, to calibrate on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from salus_ros.interfaces import (
-    NANOSECONDS,
-    ActionChunk,
-    FloatArray,
-    Observation,
-    nanoseconds,
-)
-from salus_ros.policy.backend import Backend, Prediction
-from salus_ros.policy.chunk_queue import ChunkQueue, QueueConfig
+from salus_ros.interfaces import NANOSECONDS, FloatArray
 from salus_ros.policy.registry import make_backend
 from salus_ros.sim.lockstep import Lockstep, LockstepConfig
 from salus_ros.sim.lockstep_series import panda_limits
 from salus_ros.sim.rig import Rig
 from salus_ros.sim.series import episode_series
+from salus_ros.supervision.detector_guard import Detectors
 from salus_ros.supervision.detectors import DetectorError, Episode
-from salus_ros.supervision.detectors.bank import same_observation
+from salus_ros.supervision.detectors.bank import Alarm, same_observation
 from salus_ros.supervision.detectors.calibration import Identity
-from salus_ros.supervision.detectors.plan_rows import PlanRows, TimedPlan
-from salus_ros.supervision.limits import RobotLimits
+from salus_ros.supervision.detectors.plan_rows import DueRows, PlanRows, TimedPlan
+from salus_ros.supervision.detectors.rows import Takeover
 
-ROBOT = "panda"
+# Not "panda": what is normal in a simulation is not what is on a real arm.
+ROBOT = "sim_panda"
 POLICY = "scripted_expert"
+# How long the scripted expert is taken to need for a chunk [s].
+LATENCY = LockstepConfig().latency
+# More left out than this share of a series is no normal operation.
+LEFT_OUT_MOST = 0.2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ArrivedChunk:
-    """A chunk, when it reached the supervisor [ns], and what the policy had seen, as bytes."""
+class RowRecorder:
+    """Keeps what a `DetectorBank` in its place would score (see `detector_guard.RowJudge`)."""
 
-    chunk: ActionChunk
-    arrival: int
-    observation: tuple[bytes, ...] = ()
+    names: tuple[str, ...] = ()
+    scores: FloatArray = np.zeros(0)
 
-
-class RecordingBackend:
-    """A policy whose observations and predictions are kept until they are taken."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.cameras = backend.cameras
-        self.privileged = backend.privileged
-        self._made: list[tuple[Observation, Prediction]] = []
-
-    def warm_up(self) -> None:
-        """As the policy does."""
-        self._backend.warm_up()
+    def __init__(self) -> None:
+        self._parts: list[list[DueRows]] = []
+        self.reset()
 
     def reset(self) -> None:
-        """As the policy does."""
-        self._backend.reset()
+        """As the bank does."""
+        self._rows = PlanRows()
+        self._observation: tuple[bytes, ...] = ()
 
-    def predict(self, observation: Observation) -> Prediction:
-        """As the policy does, and keep it."""
-        prediction = self._backend.predict(observation)
-        self._made.append((observation, prediction))
-        return prediction
+    def restart(self) -> None:
+        """As the bank does."""
+        self._rows.restart()
 
-    def take(self) -> list[tuple[Observation, Prediction]]:
-        """What was made since the last call."""
-        made, self._made = self._made, []
-        return made
+    def take_chunk(
+        self,
+        actions: FloatArray,
+        start_time: int,
+        time_step: int,
+        observation: Sequence[bytes] = (),
+        off_plan: bool = False,
+    ) -> None:
+        """As the bank does."""
+        stuck = same_observation(observation, self._observation)
+        self._observation = tuple(observation)
+        actions = np.array(actions, np.float64)
+        self._rows.take(TimedPlan(actions, start_time, time_step, stuck, off_plan))
+
+    def score_until(self, until: int, since: int | None = None) -> list[Alarm]:
+        """Keep the rows due up to `until` [ns] that weren't yet; no alarm."""
+        due = self._rows.due(until, since)
+        if due is not None:
+            if not due.follows:
+                self._parts.append([])
+            self._parts[-1].append(due)
+        return []
+
+    def take(self) -> list[Episode]:
+        """What came into force since the last call; what isn't of one motion is parted."""
+        parts, self._parts = self._parts, []
+        episodes = [_joined(part) for part in parts]
+        return [episode for episode in episodes if len(episode.actions) > 1]
+
+
+def _joined(part: Sequence[DueRows]) -> Episode:
+    takeovers, row = [], 0
+    for number, due in enumerate(part):
+        if due.begins or number == 0:
+            plan = due.plan
+            takeovers.append(Takeover(row, plan.actions[due.first :], plan.off_plan))
+        row += due.last - due.first + 1
+    return Episode(
+        np.concatenate([due.actions for due in part]),
+        np.concatenate([due.stuck for due in part]),
+        tuple(takeovers),
+    )
+
+
+@dataclass(slots=True)
+class Series:
+    """Episodes of a policy that was not disturbed.
+
+    normal: those that succeeded without the gate having to hold the arm. held: those that succeeded
+    although it had to, each in its parts. failed: how many did not succeed.
+    """
+
+    normal: list[Episode] = field(default_factory=list)
+    held: list[list[Episode]] = field(default_factory=list)
+    failed: int = 0
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many are no data to calibrate on, by reason."""
+        return {"held by the gate": len(self.held), "failed": self.failed}
+
+
+@dataclass(frozen=True, slots=True)
+class RunningPolicy:
+    """A policy and how the policy node runs it; latency: of an inference [s]."""
+
+    name: str = POLICY
+    options: Mapping[str, Any] = field(default_factory=dict)
+    execution_horizon: int = 10
+    merging: str = "latest"
+    latency: float = LATENCY
+
+
+def make_lockstep(policy: RunningPolicy, detectors: Detectors | None) -> tuple[Lockstep, Rig]:
+    """A lock-step graph of the simulated Panda, and its rig, which the caller closes.
+
+    Raises DetectorError, one line, for a policy that can't be made.
+    """
+    try:
+        backend = make_backend(policy.name, policy.options)
+    except (ValueError, OSError, ImportError) as error:
+        line = " ".join(str(error).split())
+        raise DetectorError(f"policy {policy.name} can't be made: {line}") from error
+    config = LockstepConfig(
+        policy.latency, backend.cameras, policy.execution_horizon, policy.merging
+    )
+    rig = Rig()
+    return Lockstep(rig, backend, panda_limits(), config=config, detectors=detectors), rig
 
 
 def record_lockstep(
-    count: int, seed: int, on_episode: Callable[[], None] = lambda: None
-) -> list[Episode]:
-    """Rows of `count` undisturbed episodes of the scripted expert; the same for the same seed.
+    count: int,
+    seed: int,
+    on_episode: Callable[[], None] = lambda: None,
+    policy: RunningPolicy | None = None,
+) -> Series:
+    """`count` normal episodes of an undisturbed policy; the same for the same seed.
 
-    DetectorError where an episode fails: a failure is no normal data.
+    policy None: the scripted expert. As many more are run as have to be left out; DetectorError
+    where they are too many, or the policy can't be made.
     """
-    backend, rig, limits = RecordingBackend(make_backend(POLICY)), Rig(), panda_limits()
-    config = LockstepConfig()
-    lockstep = Lockstep(rig, backend, limits, config=config)
-    episodes = []
+    policy = policy or RunningPolicy()
+    recorder, series = RowRecorder(), Series()
+    lockstep, rig = make_lockstep(policy, Detectors(recorder, panda_identity().names))
+    most = count + max(3, round(LEFT_OUT_MOST * count))
     try:
-        for instruction, episode_seed in episode_series(count, seed):
+        for instruction, episode_seed in episode_series(most, seed):
             run = lockstep.run_episode(instruction, episode_seed)
-            made = backend.take()
-            if run.status.success:
-                episodes += rows_in_force(_chunks(made, limits, config))
+            _sort(series, recorder.take(), run.status.success)
             on_episode()
+            if len(series.normal) == count:
+                return series
     finally:
         rig.close()
-    if len(episodes) < count:
-        raise DetectorError(f"only {len(episodes)} of {count} nominal episodes succeeded")
-    return episodes
-
-
-def _chunks(
-    made: Sequence[tuple[Observation, Prediction]], limits: RobotLimits, config: LockstepConfig
-) -> list[ArrivedChunk]:
-    """The chunks that the policy node would have published, merged and on one grid."""
-    gripper = limits.gripper.name if limits.gripper else ""
-    queue = ChunkQueue(
-        QueueConfig(limits.arm.names, gripper, config.execution_horizon, config.merging)
+    raise DetectorError(
+        f"only {len(series.normal)} of {most} episodes of {policy.name} are normal "
+        f"({_told(series)}): no calibration holds for such a policy"
     )
-    queue.activate("recorded")
-    latency = nanoseconds(config.latency)
-    chunks = []
-    for observation, prediction in made:
-        stamp, arrival = observation.stamp, observation.stamp + latency
-        plan = queue.merge(queue.begin(stamp, stamp, latency), prediction, arrival)
-        if plan is not None:
-            seen = (observation.joints.positions.tobytes(),)
-            chunks.append(ArrivedChunk(plan.chunk, arrival, seen))
-    return chunks
 
 
-def rows_in_force(chunks: Sequence[ArrivedChunk]) -> list[Episode]:
-    """Each row once, from the chunk in force when it was due; a gap begins a new episode.
+def _sort(series: Series, parts: list[Episode], success: bool) -> None:
+    if not success:
+        series.failed += 1
+    elif len(parts) == 1:
+        series.normal.append(parts[0])
+    else:
+        series.held.append(parts)
 
-    A chunk is in force until the next arrives, the last one for its execution horizon.
+
+def _told(series: Series) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in series.left_out.items())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanArrived:
+    """A plan, when it reached the supervisor [ns], and what the policy had seen, as bytes."""
+
+    time: int
+    plan: TimedPlan
+    observation: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GateReported:
+    """At a time [ns] the supervisor said whether it holds, and whether the arm is off its plan."""
+
+    time: int
+    holds: bool
+    off_plan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing comes after this time [ns]."""
+
+    time: int
+
+
+def replay(events: Sequence[PlanArrived | GateReported | Ended]) -> list[Episode]:
+    """Rows that came into force at a gate with these events, in their order.
+
+    Without a report the gate is taken to follow the plans at all times.
     """
-    rows = PlanRows()
-    parts: list[list[tuple[FloatArray, FloatArray]]] = []
-    seen: tuple[bytes, ...] = ()
-    for index, arrived in enumerate(chunks):
-        chunk = arrived.chunk
-        stuck = same_observation(arrived.observation, seen)
-        seen = arrived.observation
-        rows.take(TimedPlan(chunk.actions, chunk.start_time, chunk.time_step, stuck))
-        last = index + 1 == len(chunks)
-        horizon = arrived.arrival + chunk.execution_horizon * chunk.time_step
-        due = rows.due(horizon if last else chunks[index + 1].arrival - 1, arrived.arrival)
-        if due is not None:
-            if not due.follows:
-                parts.append([])
-            parts[-1].append((due.actions, due.stuck.astype(np.float64)))
-    return [_joined(part) for part in parts if sum(len(a) for a, _ in part) > 1]
-
-
-def _joined(part: Sequence[tuple[FloatArray, FloatArray]]) -> Episode:
-    stuck = np.concatenate([flags for _, flags in part]) > 0
-    return Episode(np.concatenate([actions for actions, _ in part]), stuck)
+    recorder = RowRecorder()
+    holds = off_plan = False
+    since: int | None = None
+    for event in events:
+        if not holds:
+            recorder.score_until(event.time - 1, since)
+        match event:
+            case PlanArrived(time, plan, seen):
+                recorder.take_chunk(plan.actions, plan.start, plan.step, seen, off_plan)
+                since, off_plan = (time if since is None else since), False
+            case GateReported(time, reported_hold, off):
+                off_plan |= off
+                if reported_hold:
+                    recorder.restart()
+                elif holds:
+                    since = time
+                holds = reported_hold
+            case Ended():
+                break
+    return recorder.take()
 
 
 def panda_ranges() -> FloatArray:

@@ -26,15 +26,20 @@ def write_report(
     """
     from plotly.io import to_html  # noqa: PLC0415 - only the report needs plotly
 
-    figures = [_roc(content["roc"]), _curve(content["curve"])]
+    rows, sequences = bool(content["auc"]), bool(content["sequences"])
+    figures = [_roc(content["roc"]), _curve(content["curve"])] if rows else []
+    if sequences:
+        figures.append(_by_size(content["by_size"]))
     if trace is not None:
         figures.append(_episode(*trace))
-    parts = [_HEAD, "<h2>Single rows</h2>", _rows_table(content)]
+    parts = [_HEAD]
+    if rows:
+        parts += ["<h2>Single rows</h2>", _rows_table(content)]
+    if sequences:
+        parts += ["<h2>Sequences</h2>", _false_alarms(content), _sequence_table(content)]
     for number, figure in enumerate(figures):
         # The first figure carries the library, about 5 MB.
         parts.append(to_html(figure, full_html=False, include_plotlyjs=number == 0))
-    if content["sequences"]:
-        parts += ["<h2>Sequences</h2>", _false_alarms(content), _sequence_table(content)]
     file.write_text("\n".join([*parts, "</body></html>"]), encoding="utf-8")
 
 
@@ -73,6 +78,32 @@ def _curve(curve: dict[str, list[float]]) -> Any:
     return figure
 
 
+def _by_size(curves: dict[str, dict[str, Any]]) -> Any:
+    """One panel for each fault that has a size; error bars: 95 % intervals."""
+    from plotly.subplots import make_subplots  # noqa: PLC0415
+
+    titles = [f"{name}: {curve['size']}" for name, curve in curves.items()]
+    figure = make_subplots(rows=1, cols=len(curves), subplot_titles=titles, shared_yaxes=True)
+    for column, (curve, colour) in enumerate(zip(curves.values(), COLOURS, strict=False), 1):
+        rates = curve["detection_rate"]
+        spans = list(zip(rates, curve["interval"], strict=True))
+        figure.add_scatter(
+            x=curve["values"],
+            y=rates,
+            error_y={
+                "array": [high - rate for rate, (_, high) in spans],
+                "arrayminus": [rate - low for rate, (low, _) in spans],
+            },
+            line={"color": colour},
+            showlegend=False,
+            row=1,
+            col=column,
+        )
+    figure.update_yaxes(title_text="detected", range=[-0.02, 1.02], col=1)
+    figure.update_layout(title="Detection over the size of the fault", height=380)
+    return figure
+
+
 def _episode(scores: FloatArray, onset: int, names: Sequence[str]) -> Any:
     from plotly.graph_objects import Figure, Scatter  # noqa: PLC0415
 
@@ -105,12 +136,19 @@ def _rows_table(content: dict[str, Any]) -> str:
 
 
 def _false_alarms(content: dict[str, Any]) -> str:
-    found = content["sequence_false_positives"]
-    rate = _with(found["rate"], found["interval"])
-    return (
-        f"<p>Normal episodes with any alarm: {found['episodes_with_alarm']} of {found['of']}, "
-        f"{rate}.</p>"
-    )
+    lines = []
+    for which, key in (
+        ("not held by the gate", "sequence_false_positives"),
+        ("that succeeded, held or not", "false_positives_of_all_successful"),
+    ):
+        found = content.get(key)
+        if found is not None:
+            rate = _with(found["rate"], found["interval"])
+            lines.append(
+                f"<p>Normal episodes {which}, with any alarm: {found['episodes_with_alarm']} of "
+                f"{found['of']}, {rate}.</p>"
+            )
+    return "".join(lines)
 
 
 def _sequence_table(content: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from salus_ros.cli.errors import USAGE, UserError
 from salus_ros.cli.output import write_json
 
 if TYPE_CHECKING:
+    from salus_ros.bench.supervisor_episodes import RunningPolicy
     from salus_ros.interfaces import FloatArray
     from salus_ros.supervision.detectors import DetectorCalibration, Episode
     from salus_ros.supervision.detectors.calibration import Identity
@@ -39,7 +41,8 @@ def _calibrate() -> None:
 def supervisor(
     out: Annotated[Path, typer.Option(dir_okay=False, help="File for the calibration (.npz).")],
     episodes_from: Annotated[
-        EpisodeSource | None, typer.Option(help="Run nominal episodes of the scripted expert.")
+        EpisodeSource | None,
+        typer.Option(help="Run nominal episodes of the parameter file's policy on the rig."),
     ] = None,
     data: Annotated[
         Path | None,
@@ -51,8 +54,19 @@ def supervisor(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Folder of bags with /salus/action_chunk."),
     ] = None,
-    robot: Annotated[str, typer.Option(help="Name of the robot, for --bags and --data.")] = "",
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes to run in lock-step.")] = 800,
+    dataset: Annotated[
+        str, typer.Option(help="LeRobot data set of the policy's own runs: a folder or a hub id.")
+    ] = "",
+    robot: Annotated[
+        str, typer.Option(help="Name of the robot, for --bags, --data and --dataset.")
+    ] = "",
+    config: Annotated[
+        str, typer.Option(help="Parameter file that names the policy, for --episodes-from.")
+    ] = "sim_panda.yaml",
+    latency: Annotated[
+        float, typer.Option(min=0, max=10, help="Time that an inference takes [s], for the same.")
+    ] = 0.03,
+    episodes: Annotated[int, typer.Option(min=1, help="Normal episodes to run.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of those episodes.")] = 1,
     budget: Annotated[
         float, typer.Option(help="Share of normal episodes (--data: rows) that may raise an alarm.")
@@ -69,8 +83,10 @@ def supervisor(
     """
     from salus_ros.supervision.detectors import DetectorError
 
-    if sum(source is not None for source in (episodes_from, data, bags)) != 1:
-        raise UserError("give one of --episodes-from lockstep, --data FILE, --bags DIR", USAGE)
+    if sum(bool(source) for source in (episodes_from, data, bags, dataset)) != 1:
+        raise UserError(
+            "give one of --episodes-from lockstep, --data FILE, --bags DIR, --dataset SET", USAGE
+        )
     if bags is not None and not robot:
         raise UserError("--bags needs --robot: a bag doesn't say whose it is", USAGE)
     console = Console(stderr=json_file == "-")
@@ -79,8 +95,11 @@ def supervisor(
             calibration = _from_rows(data, robot, budget)
         elif bags is not None:
             calibration = _from_bags(bags, robot, budget)
+        elif dataset:
+            calibration = _from_dataset(dataset, robot, budget)
         else:
-            calibration = _from_lockstep(episodes, seed, budget, console)
+            policy = running_policy(config, latency)
+            calibration = _from_lockstep(policy, episodes, seed, budget, console)
         calibration.save(out)
     except DetectorError as error:
         raise UserError(str(error)) from error
@@ -91,8 +110,32 @@ def supervisor(
         write_json(json_file, calibration.describe())
 
 
+def running_policy(config: str, latency: float) -> RunningPolicy:
+    """The policy that a parameter file names, with its options, as the policy node runs it."""
+    from salus_ros.bench.supervisor_episodes import RunningPolicy
+    from salus_ros.cli.graph import file_parameter, parameter_file
+    from salus_ros.cli.processes import POLICY
+    from salus_ros.policy.registry import DEFAULT_BACKEND, option_names
+
+    file = parameter_file(config)
+    name = file_parameter(file, POLICY, "policy") or DEFAULT_BACKEND
+    try:
+        known = option_names(name)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"{file}: {error}") from error
+    options = {option: file_parameter(file, POLICY, option) for option in known}
+    usual = RunningPolicy()
+    return RunningPolicy(
+        name,
+        {option: value for option, value in options.items() if value not in (None, "")},
+        file_parameter(file, POLICY, "execution_horizon") or usual.execution_horizon,
+        file_parameter(file, POLICY, "merging") or usual.merging,
+        latency,
+    )
+
+
 def _from_lockstep(
-    episodes: int, seed: int, budget: float, console: Console
+    policy: RunningPolicy, episodes: int, seed: int, budget: float, console: Console
 ) -> DetectorCalibration:
     from salus_ros.bench import supervisor_episodes as source
     from salus_ros.supervision.detectors.fitting import check_count, episode_budget
@@ -101,14 +144,26 @@ def _from_lockstep(
     check_count(allowed, episodes)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("episodes", total=episodes)
-        recorded = source.record_lockstep(episodes, seed, lambda: progress.advance(task))
-    return _per_episode(recorded, source.panda_ranges(), source.panda_identity(), budget)
+        advance = partial(progress.advance, task)
+        recorded = source.record_lockstep(episodes, seed, advance, policy)
+    for reason, count in recorded.left_out.items():
+        if count:
+            console.print(f"left out: {count} episodes {reason}")
+    identity = source.panda_identity()
+    return _per_episode(recorded.normal, source.panda_ranges(), identity, budget)
 
 
 def _from_bags(folder: Path, robot: str, budget: float) -> DetectorCalibration:
     from salus_ros.bench.supervisor_bags import read_bags
 
     recorded = read_bags(folder, robot)
+    return _per_episode(recorded.episodes, recorded.ranges, recorded.identity, budget)
+
+
+def _from_dataset(source: str, robot: str, budget: float) -> DetectorCalibration:
+    from salus_ros.bench.supervisor_lerobot import read_lerobot
+
+    recorded = read_lerobot(source, robot)
     return _per_episode(recorded.episodes, recorded.ranges, recorded.identity, budget)
 
 

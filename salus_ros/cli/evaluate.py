@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from salus_ros.cli.errors import UserError
+from salus_ros.cli.errors import USAGE, UserError
 from salus_ros.cli.output import write_json
+from salus_ros.cli.supervisor_tables import supervisor_tables
 
 if TYPE_CHECKING:
     from salus_ros.bench.sedac_noise import NoiseRow, WeightRow
+    from salus_ros.bench.supervisor_study import SequenceStudy
 
 app = typer.Typer(help="Quality, measured.", no_args_is_help=True, add_completion=False)
 
@@ -79,11 +81,17 @@ def sedac(
 @app.command()
 def supervisor(
     data: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             exists=True, dir_okay=False, help="npz with labelled rows (docs/detectors.md)."
         ),
-    ],
+    ] = None,
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="LeRobot data set for the sequences, a folder or hub id; else lock-step."
+        ),
+    ] = "",
     json_file: Annotated[
         str, typer.Option("--json", help="File for the results; -: standard output.")
     ] = "",
@@ -91,7 +99,7 @@ def supervisor(
         Path | None, typer.Option(help="HTML file for plots and numbers; needs plotly.")
     ] = None,
     episodes: Annotated[
-        int, typer.Option(min=0, help="Held-out lock-step episodes; 0: no sequences.")
+        int, typer.Option(min=0, help="Held-out lock-step episodes; 0: no sequences of those.")
     ] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds, episodes and faults.")] = 1,
 ) -> None:
@@ -99,26 +107,23 @@ def supervisor(
 
     Example: salus evaluate supervisor --data droid.npz --json supervisor.json
 
-    800 more episodes are run to calibrate on: minutes in all. Exit code: 0 where it ran, whatever
-    it found; 1 where it could not run.
+    1000 more lock-step episodes are run to calibrate on: minutes in all. Exit code: 0 where it
+    ran, whatever it found; 1 where it could not run; 2 where there is nothing to evaluate.
     """
     from salus_ros.bench import supervisor_study as study
     from salus_ros.bench.provenance import provenance
     from salus_ros.supervision.detectors import DetectorError
 
+    if data is None and not dataset and not episodes:
+        raise UserError("nothing to evaluate: give --data, --dataset or --episodes", USAGE)
     console = Console(stderr=json_file == "-")
     try:
-        rows = study.row_study(data, seed)
-        sequences = None
-        if episodes:
-            with Progress(console=console, transient=True) as progress:
-                task = progress.add_task("episodes", total=study.CALIBRATION_EPISODES + episodes)
-                advance = partial(progress.advance, task)
-                sequences = study.sequence_study(episodes, seed, advance)
+        rows = None if data is None else study.row_study(data, seed)
+        sequences = _sequences(dataset, episodes, seed, console)
     except DetectorError as error:
         raise UserError(str(error)) from error
     content = {**study.together(rows, sequences), **provenance()}
-    for table in _supervisor_tables(content):
+    for table in supervisor_tables(content):
         console.print(table)
     if json_file:
         write_json(json_file, content)
@@ -129,30 +134,18 @@ def supervisor(
         _write(report, partial(write_report, report, content, trace))
 
 
-def _supervisor_tables(content: dict[str, Any]) -> list[Table]:
-    intervals = content["intervals"]
-    rows = Table("fault", "AUC", "detected", "95 %", title="single rows, cross-validated")
-    for kind, area in content["auc"].items():
-        low, high = intervals["detection_rate"][kind]
-        rate = content["detection_rate"][kind]
-        rows.add_row(kind, f"{area:.5f}", f"{rate:.4f}", f"{low:.4f} to {high:.4f}")
-    low, high = intervals["false_positive_rate"]
-    rows.add_row(
-        "false positives", "", f"{content['false_positive_rate']:.4f}", f"{low:.4f} to {high:.4f}"
-    )
-    sequences = Table("fault", "detected", "95 %", "median delay", "false positives")
-    sequences.title = "episodes that the calibration never saw"
-    for name, row in content["sequences"].items():
-        low, high = intervals["sequences"][name]["detection_rate"]
-        delay = row["delay_steps_p50"]
-        sequences.add_row(
-            name,
-            f"{row['detection_rate']:.3f}",
-            f"{low:.3f} to {high:.3f}",
-            "never" if delay is None else f"{delay:g} rows",
-            f"{row['false_positive_rate']:.4f}",
-        )
-    return [rows, sequences] if content["sequences"] else [rows]
+def _sequences(dataset: str, episodes: int, seed: int, console: Console) -> SequenceStudy | None:
+    from salus_ros.bench import supervisor_study as study
+
+    if dataset:
+        from salus_ros.bench.supervisor_lerobot import read_lerobot
+
+        return study.dataset_study(read_lerobot(dataset), dataset, seed)
+    if not episodes:
+        return None
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("episodes", total=study.CALIBRATION_EPISODES + episodes)
+        return study.sequence_study(episodes, seed, partial(progress.advance, task))
 
 
 def _recorded(file: Path) -> WeightRow:

@@ -53,10 +53,11 @@ class Activation:
         self.heartbeats = Heartbeats(config, now)
         self.faults = HardFaults(config, self.machine.latch)
         self.intake = ChunkIntake(config, limits, setup.curve)
+        self.judge = PlanJudge(config, queue)
         self.detectors = None
         if detectors is not None:
             self.detectors = DetectorGuard(
-                detectors, self.machine, self.plans, self.measurement, config.period
+                config, detectors, self.machine, self.plans, self.measurement, self.judge
             )
         self.reception = ChunkReception(
             self.intake,
@@ -71,7 +72,6 @@ class Activation:
         self.enable = EnableSwitch(config)
         self.operators = Operators(self.machine)
         self.follower = Follower(config, self.generator, self.plans, now)
-        self.judge = PlanJudge(config, queue)
         # Whatever else may restrict the arm is one more source here.
         self.sources: tuple[CauseSource, ...] = (
             self.heartbeats,
@@ -96,6 +96,8 @@ class Activation:
             self.judge,
         ):
             part.retune(config)
+        if self.detectors is not None:
+            self.detectors.retune(config)
         self.intake.retune(config, setup.curve)
         self.machine.retune(config.resume_delay)
 

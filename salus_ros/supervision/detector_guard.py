@@ -4,6 +4,9 @@ A row is scored once, at the tick whose command begins to follow it, on the plan
 scored while the gate holds, and what was known of earlier rows is forgotten there: after a stop
 motion begins anew. An alarm is a cause at that one tick. It puts the arm into HOLD, from which the
 gate resumes as always, or into STOP where a detector is configured so.
+
+Where the arm fell behind the plan (`deviation_bound`), the policy's next chunk begins where the arm
+is: that way back is the gate's doing, and no step of the policy's (`off_plan`).
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from salus_ros.interfaces import ActionChunk, FloatArray, Instant
+from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.detectors.bank import Alarm
 from salus_ros.supervision.measurement import Measurement
 from salus_ros.supervision.modes import Cause, ModeMachine
+from salus_ros.supervision.plan_judge import PlanJudge
 from salus_ros.supervision.plan_keeper import PlanKeeper
 
 
@@ -37,6 +42,7 @@ class RowJudge(Protocol):
         start_time: int,
         time_step: int,
         observation: Sequence[bytes] = (),
+        off_plan: bool = False,
     ) -> None:
         """Follow this plan from now on."""
 
@@ -67,21 +73,23 @@ class DetectorGuard:
 
     def __init__(
         self,
+        config: GateConfig,
         detectors: Detectors,
         machine: ModeMachine,
         plans: PlanKeeper,
         measurement: Measurement,
-        period: int,
+        judge: PlanJudge,
     ) -> None:
-        """period: of a tick [ns]."""
+        self._config = config
         self._judge = detectors.judge
         self._columns = detectors.columns
         self._stops = detectors.stops
         self._machine = machine
         self._plans = plans
         self._measurement = measurement
-        self._period = period
+        self._plan_judge = judge
         self._fresh = True
+        self._strayed = False
         self._unfit = ""
         self._judge.reset()
 
@@ -97,7 +105,14 @@ class DetectorGuard:
         if names != self._columns:
             actions = actions[:, [names.index(name) for name in self._columns]]
         seen = array("d", self._measurement.positions).tobytes()
-        self._judge.take_chunk(actions, chunk.start_time, chunk.time_step, (seen,))
+        self._judge.take_chunk(
+            actions, chunk.start_time, chunk.time_step, (seen,), off_plan=self._strayed
+        )
+        self._strayed = False
+
+    def retune(self, config: GateConfig) -> None:
+        """Use other parameters from now on."""
+        self._config = config
 
     def shift(self, jump: int) -> None:
         """The ROS clock jumped: due times of the plan so far mean nothing any more."""
@@ -112,9 +127,10 @@ class DetectorGuard:
                 self._fresh = True
             return []
         self._fresh = False
+        self._strayed |= self._plan_judge.deviation > self._config.deviation_bound
         if self._unfit:
             return [Cause("detector_alarm", self._unfit)]
-        alarms = self._judge.score_until(self._plans.clock.time + self._period)
+        alarms = self._judge.score_until(self._plans.clock.time + self._config.period)
         if not alarms:
             return []
         worst = max(alarms, key=self._gravity)

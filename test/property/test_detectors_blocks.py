@@ -30,12 +30,15 @@ def test_how_rows_are_split_into_blocks_makes_no_difference(seed, cuts, scale):
     actions = motion(seed) + scale * rng.standard_normal((120, 3))
     # Some repeat, so that rests begin and end on both sides of a cut.
     actions[40:60] = actions[40]
-    whole = Block(actions, np.diff(actions, axis=0, prepend=actions[:1]), rng.random(120) < 0.3)
+    steps = np.diff(actions, axis=0, prepend=actions[:1])
+    revisions = (rng.random((120, 1)) < 0.2) * rng.random((120, 3))
+    whole = Block(actions, steps, rng.random(120) < 0.3, revisions)
     expected = MODELS.score_episode(whole)
     carried, parts = MODELS.fresh(), []
     for begin, end in zip([0, *cuts], [*cuts, 120], strict=True):
         part = slice(begin, end)
-        block = Block(whole.actions[part], whole.steps[part], whole.stuck[part])
+        arrays = (whole.actions, whole.steps, whole.stuck, whole.revisions)
+        block = Block(*(array[part] for array in arrays))
         scores, carried = MODELS.score(block, carried)
         parts.append(scores)
     np.testing.assert_allclose(np.concatenate(parts), expected, rtol=1e-9, atol=1e-9)

@@ -50,7 +50,8 @@ def test_each_row_is_scored_once_though_chunks_repeat_rows_and_ticks_are_faster(
     assert all(a.score > a.threshold for a in alarms)
 
 
-def test_rows_that_a_newer_chunk_replaces_before_they_are_due_are_not_judged(bank):
+def test_rows_that_a_newer_chunk_replaces_before_they_are_due_are_not_judged(calibration):
+    bank = DetectorBank(calibration, [n for n in SEQUENCE_SPLIT if n != "plan_revision"])
     actions = episode(701).actions
     wild = actions[0:20].copy()
     wild[10:] += 3.0
@@ -68,6 +69,37 @@ def test_a_fault_in_a_replacing_chunk_is_found_though_its_due_times_were_known_b
         assert bank.score_until(row * STEP) == []
     bank.take_chunk(actions[5:25] + 1.0, 5 * STEP, STEP)
     assert {a.detector for a in bank.score_until(5 * STEP)} >= {"step_drift"}
+
+
+def revised(calibration, change, off_plan=False):
+    """Alarms of plan_revision where the plan of row 25 changes what the one before meant to do."""
+    bank = DetectorBank(calibration, ["plan_revision"])
+    actions = episode(713).actions
+    bank.take_chunk(actions[10:40], 10 * STEP, STEP)
+    alarms = [a for row in range(10, 25) for a in bank.score_until(row * STEP)]
+    new = actions[25:55].copy()
+    new[5:] += change
+    bank.take_chunk(new, 25 * STEP, STEP, off_plan=off_plan)
+    return alarms + [a for row in range(25, 54) for a in bank.score_until(row * STEP)]
+
+
+def test_a_plan_that_contradicts_the_one_before_is_found_at_once_though_it_begins_alike(
+    calibration,
+):
+    assert revised(calibration, 0.0) == []
+    (alarm,) = revised(calibration, 0.2)
+    assert alarm.time == 25 * STEP
+
+
+def test_a_plan_may_begin_elsewhere_where_the_arm_was_off_the_one_before(calibration):
+    assert revised(calibration, 0.2, off_plan=True) == []
+    bank = DetectorBank(calibration)
+    actions = episode(714).actions
+    bank.take_chunk(actions[10:40], 10 * STEP, STEP)
+    alarms = [a for row in range(10, 25) for a in bank.score_until(row * STEP)]
+    bank.take_chunk(actions[22:52], 25 * STEP, STEP, off_plan=True)
+    alarms += [a for row in range(25, 50) for a in bank.score_until(row * STEP)]
+    assert alarms == []
 
 
 def creeping(actions):
@@ -161,7 +193,7 @@ def test_a_wrong_shape_is_refused_and_the_plan_in_force_stays(bank, shape):
 
 def test_the_newest_scores_are_shown_over_their_thresholds(bank):
     bank.score_chunk(episode(710).actions[:20], 0, STEP, 5 * STEP)
-    assert bank.scores.shape == (5,)
+    assert bank.scores.shape == (6,)
     assert (bank.scores < 1).all()
 
 

@@ -101,11 +101,11 @@ def test_a_file_edited_by_hand_is_refused(file, change):
 
 
 def test_a_file_of_another_version_is_refused_naming_both(file):
-    def newer(metadata, content):
-        metadata["layout_version"] = 2
+    def older(metadata, content):
+        metadata["layout_version"] = 1
 
-    with pytest.raises(DetectorError, match=r"layout version 2, not .* and 1"):
-        load_calibration(rewritten(file, newer))
+    with pytest.raises(DetectorError, match=r"layout version 1, not .* and 2"):
+        load_calibration(rewritten(file, older))
 
 
 def test_pickles_and_missing_files_are_refused(tmp_path):
@@ -134,7 +134,7 @@ def test_another_robot_dimension_or_rate_is_refused(calibration, robot, names, r
 
 def test_too_few_episodes_are_refused_naming_both_numbers():
     tight = Budget(0.04, SEQUENCE_SPLIT)
-    with pytest.raises(DetectorError, match=r"0\.005 needs at least 199 .* 40 are given"):
+    with pytest.raises(DetectorError, match=r"0\.004 needs at least 249 .* 40 are given"):
         calibrate_episodes(episodes(40), RANGES, IDENTITY, tight)
 
 

@@ -174,7 +174,7 @@ def test_real_faults_of_droid_are_found_at_one_percent_false_positives():
 @pytest.mark.parametrize("name", FAULT_NAMES)
 def test_a_fault_changes_nothing_before_its_onset_and_something_after(name):
     clean = episode(5)
-    one = inject(name, clean, 2, np.random.default_rng(0))
+    one = inject(name, clean, (0, 1), np.random.default_rng(0))
     actions = one.episode.actions
     assert 1 <= one.onset < 120
     np.testing.assert_array_equal(actions[: one.onset], clean.actions[: one.onset])
@@ -190,7 +190,7 @@ def first_alarm_rows(calibration, name):
     rng = np.random.default_rng([0, FAULT_NAMES.index(name)])
     delays = []
     for clean in episodes(20, seed=900):
-        one = inject(name, clean, 2, rng)
+        one = inject(name, clean, (0, 1), rng)
         bank = DetectorBank(calibration)
         bank.take_chunk(one.episode.actions, 0, STEP)
         alarms = [a for row in range(120) for a in bank.score_until(row * STEP)]
@@ -201,7 +201,7 @@ def first_alarm_rows(calibration, name):
 def test_sequence_faults_are_counted_with_their_delay():
     budget = Budget(0.2, SEQUENCE_SPLIT, 1.25)
     calibration = calibrate_episodes(episodes(60), RANGES, IDENTITY, budget)
-    result = evaluate_sequences(calibration, episodes(20, seed=900), 2)
+    result = evaluate_sequences(calibration, episodes(20, seed=900), (0, 1))
     assert set(result["sequences"]) == set(FAULT_NAMES)
     frozen = result["sequences"]["frozen"]
     assert frozen["detection_rate"] == 1.0
@@ -216,7 +216,7 @@ def test_false_alarms_are_counted_where_there_are_some():
     """Thresholds with hardly any room: many normal episodes raise an alarm."""
     budget = Budget(0.9, SEQUENCE_SPLIT)
     calibration = calibrate_episodes(episodes(60), RANGES, IDENTITY, budget)
-    result = evaluate_sequences(calibration, episodes(20, seed=900), 2)
+    result = evaluate_sequences(calibration, episodes(20, seed=900), (0, 1))
     false = result["sequence_false_positives"]
     assert false["rate"] > 0.3
     assert result["sequences"]["frozen"]["false_positive_rate"] >= false["rate"]
@@ -269,10 +269,10 @@ def test_rows_are_calibrated_into_a_file_that_names_them(tmp_path):
 
 def test_lockstep_episodes_are_calibrated_into_a_file_that_is_of_the_panda(tmp_path):
     out, told = tmp_path / "panda.npz", tmp_path / "told.json"
-    arguments = ["--episodes-from", "lockstep", "--episodes", "8", "--budget", "0.9"]
+    arguments = ["--episodes-from", "lockstep", "--episodes", "10", "--budget", "0.95"]
     assert invoke("calibrate", "supervisor", *arguments, "--out", out, "--json", told)[0] == 0
     calibration = load_calibration(out)
-    assert calibration.identity.robot == "panda"
+    assert calibration.identity.robot == "sim_panda"
     assert calibration.identity.names[-1] == "panda_gripper"
     assert calibration.identity.rate == pytest.approx(30, rel=1e-6)
     assert calibration.mode == "per_episode"
@@ -291,7 +291,7 @@ def test_lockstep_episodes_are_calibrated_into_a_file_that_is_of_the_panda(tmp_p
         (
             ("--episodes-from", "lockstep", "--episodes", "100"),
             1,
-            "0.00125 needs at least 799 calibration samples, 100 are given",
+            "0.001 needs at least 999 calibration samples, 100 are given",
         ),
     ],
 )

@@ -95,18 +95,21 @@ class DetectorBank:
         start_time: int,
         time_step: int,
         observation: Sequence[bytes] = (),
+        off_plan: bool = False,
     ) -> None:
         """Follow this plan from now on; nothing is scored yet. DetectorError for a wrong shape.
 
         actions [rows, dims] in the order of the calibration's names, as received; row k due at
         start_time + k * time_step [ns]. observation: what repeats to the byte only where the
         policy sees the same as before: joint positions, a hash of a camera's image; b"": unknown.
+        off_plan: the arm was away from the plan when the policy saw it (see TimedPlan).
         """
         plan = TimedPlan(
             np.array(actions, dtype=np.float64),
             start_time,
             time_step,
             same_observation(observation, self._observation),
+            off_plan,
         )
         if plan.actions.shape[1] != self._dims:
             raise DetectorError(
@@ -148,7 +151,12 @@ class DetectorBank:
         return [Alarm(name, score, threshold, due.first, due.plan.due(due.first))]
 
     def _score(self, due: DueRows) -> list[Alarm]:
-        block = Block(due.actions, steps_of(due.actions, self._before), due.stuck)
+        steps = steps_of(due.actions, self._before)
+        if due.begins and due.plan.off_plan:
+            steps[0] = 0.0
+        revisions = np.zeros_like(steps)
+        revisions[0] = due.revision
+        block = Block(due.actions, steps, due.stuck, revisions)
         # Finite numbers can still be too large to square.
         with np.errstate(over="ignore", invalid="ignore"):
             scores, self._carried = self._models.score(block, self._carried)

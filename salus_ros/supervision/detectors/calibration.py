@@ -24,12 +24,13 @@ from salus_ros.supervision.detectors.errors import DetectorError
 from salus_ros.supervision.detectors.frozen import Frozen
 from salus_ros.supervision.detectors.models import Models, SequenceModels
 from salus_ros.supervision.detectors.oscillation import Oscillation
+from salus_ros.supervision.detectors.plan_revision import PlanRevision
 from salus_ros.supervision.detectors.slow_drift import SlowDrift
 from salus_ros.supervision.detectors.step_drift import StepDrift
 from salus_ros.supervision.detectors.whitening import Whitening
 
 FILE_KIND = "salus-detector-calibration"
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 PER_EPISODE, PER_ROW = "per_episode", "per_row"
 RATE_TOLERANCE = 0.02
 
@@ -177,6 +178,7 @@ def _to_arrays(models: Models) -> dict[str, FloatArray]:
         arrays["frozen_scale"] = models.sequence.frozen.scale
         arrays["frozen_reach"] = models.sequence.frozen.reach
         arrays["oscillation_reach"] = models.sequence.oscillation.reach
+        arrays["revision_reach"] = models.sequence.plan_revision.reach
     return arrays
 
 
@@ -214,6 +216,7 @@ def _to_models(arrays: Mapping[str, FloatArray], dims: int, mode: str) -> Models
         SlowDrift(action, _array(arrays, "slow_reach", 2 * dims)),
         Frozen(_array(arrays, "frozen_scale", dims), _array(arrays, "frozen_reach", dims + 2)),
         Oscillation(_array(arrays, "oscillation_reach", dims)),
+        PlanRevision(_array(arrays, "revision_reach", dims)),
     )
     return Models(ActionDrift(action), StepDrift(step), sequence)
 

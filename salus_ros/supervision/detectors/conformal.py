@@ -17,14 +17,15 @@ import numpy as np
 from salus_ros.interfaces import FloatArray
 from salus_ros.supervision.detectors.errors import DetectorError
 
-# Shares of the budget while all five run on sequences, and while only rows can be judged.
+# Shares of the budget while all six run on sequences, and while only rows can be judged.
 SEQUENCE_SPLIT: Mapping[str, float] = MappingProxyType(
     {
-        "action_drift": 0.125,
+        "action_drift": 0.1,
         "step_drift": 0.5,
-        "slow_drift": 0.125,
-        "frozen": 0.125,
-        "oscillation": 0.125,
+        "slow_drift": 0.1,
+        "frozen": 0.1,
+        "oscillation": 0.1,
+        "plan_revision": 0.1,
     }
 )
 ROW_SPLIT: Mapping[str, float] = MappingProxyType({"action_drift": 0.2, "step_drift": 0.8})

@@ -78,6 +78,11 @@ def episode_budget(total: float) -> Budget:
     return Budget(total, SEQUENCE_SPLIT, MARGIN)
 
 
+def smallest_budget(episodes: int) -> float:
+    """The least total that so many episodes can hold with the usual split, 1 % at least."""
+    return max(BUDGET, 1 / (min(SEQUENCE_SPLIT.values()) * (episodes + 1)))
+
+
 def check_count(budget: Budget, episodes: int) -> None:
     """Raise DetectorError, naming both numbers, where so few episodes can't hold the budget."""
     _enough(budget, SEQUENCE_DETECTORS, dict.fromkeys(SEQUENCE_DETECTORS, episodes))

@@ -11,21 +11,23 @@ from salus_ros.interfaces import FloatArray
 from salus_ros.supervision.detectors.action_drift import ActionDrift, fit_action_drift
 from salus_ros.supervision.detectors.frozen import Frozen, FrozenState, fit_frozen
 from salus_ros.supervision.detectors.oscillation import Oscillation, fit_oscillation
+from salus_ros.supervision.detectors.plan_revision import PlanRevision, fit_plan_revision
 from salus_ros.supervision.detectors.rows import Block
 from salus_ros.supervision.detectors.slow_drift import SlowDrift, fit_slow_drift
 from salus_ros.supervision.detectors.step_drift import StepDrift, fit_step_drift
 
 ROW_DETECTORS = ("action_drift", "step_drift")
-SEQUENCE_DETECTORS = (*ROW_DETECTORS, "slow_drift", "frozen", "oscillation")
+SEQUENCE_DETECTORS = (*ROW_DETECTORS, "slow_drift", "frozen", "oscillation", "plan_revision")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceModels:
-    """The detectors that judge a row by the ones before it."""
+    """The detectors that judge a row by the ones before it, or by the plan before."""
 
     slow_drift: SlowDrift
     frozen: Frozen
     oscillation: Oscillation
+    plan_revision: PlanRevision
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +70,7 @@ class Models:
         slow, sums = self.sequence.slow_drift.score(block, before.slow_drift)
         frozen, repeats = self.sequence.frozen.score(block, before.frozen)
         oscillation, steps = self.sequence.oscillation.score(block, before.oscillation)
-        columns += [slow, frozen, oscillation]
+        columns += [slow, frozen, oscillation, self.sequence.plan_revision.score(block)]
         return np.stack(columns, axis=1), Carried(sums, repeats, steps)
 
     def score_episode(self, block: Block) -> FloatArray:
@@ -86,6 +88,7 @@ def fit_models(episodes: Sequence[Block], ranges: FloatArray) -> Models:
         fit_slow_drift(action_drift.whitening, episodes),
         fit_frozen(episodes, ranges),
         fit_oscillation(episodes, ranges),
+        fit_plan_revision(episodes, ranges),
     )
     return Models(action_drift, fit_step_drift(steps, ranges), sequence)
 

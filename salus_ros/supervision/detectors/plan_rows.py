@@ -21,12 +21,17 @@ GAP = 1.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimedPlan:
-    """actions [rows, dims], row k due at start + k * step [ns]; stuck: see Block."""
+    """actions [rows, dims], row k due at start + k * step [ns]; stuck: see Block.
+
+    off_plan: the arm was away from the plan before when the policy saw it, so that this one begins
+    elsewhere; the way there is no step of the policy's, and the two plans need not agree.
+    """
 
     actions: FloatArray
     start: int
     step: int
     stuck: bool = False
+    off_plan: bool = False
 
     def __post_init__(self) -> None:
         if self.actions.ndim != 2 or not len(self.actions):
@@ -46,12 +51,18 @@ class TimedPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DueRows:
-    """Rows first ... last of a plan; follows: the row before them was the last that was picked."""
+    """Rows first ... last of a plan; follows: the row before them was the last that was picked.
+
+    begins: they are the plan's first to come into force. revision [dims]: see `disagreement`, of
+    that plan and the one before; 0 where there is nothing to compare.
+    """
 
     plan: TimedPlan
     first: int
     last: int
     follows: bool
+    begins: bool
+    revision: FloatArray
 
     @property
     def actions(self) -> FloatArray:
@@ -70,6 +81,9 @@ class PlanRows:
     def __init__(self) -> None:
         self._plan: TimedPlan | None = None
         self._last: int | None = None
+        # The plan that the last picked row is of, and the first row behind it.
+        self._in_force: TimedPlan | None = None
+        self._next_row = 0
 
     def take(self, plan: TimedPlan) -> None:
         """Follow this plan from now on."""
@@ -93,10 +107,35 @@ class PlanRows:
             return None
         before, self._last = self._last, plan.due(last)
         follows = before is not None and plan.due(first) - before <= GAP * plan.step
-        return DueRows(plan, first, last, follows)
+        begins = plan is not self._in_force
+        revision = self._revision(plan, first) if begins and follows else no_revision(plan)
+        self._in_force, self._next_row = plan, last + 1
+        return DueRows(plan, first, last, follows, begins, revision)
+
+    def _revision(self, plan: TimedPlan, first: int) -> FloatArray:
+        old = self._in_force
+        if old is None or plan.off_plan or old.step != plan.step:
+            return no_revision(plan)
+        return disagreement(old.actions[self._next_row :], plan.actions[first:])
 
     def _first(self, plan: TimedPlan, begin: int) -> int:
         if self._last is None:
             return max(0, (begin - plan.start) // plan.step)
         beyond = self._last + int(SAME_ROW * plan.step) - plan.start
         return max(0, beyond // plan.step + 1)
+
+
+def disagreement(old: FloatArray, new: FloatArray) -> FloatArray:
+    """Root mean square [dims] of new minus old over the rows that both plans have.
+
+    old, new [rows, dims]: from the first row on that the new plan takes over.
+    """
+    rows = min(len(old), len(new))
+    if rows == 0 or old.shape[1] != new.shape[1]:
+        return np.zeros(new.shape[1])
+    return np.asarray(np.sqrt(np.mean((new[:rows] - old[:rows]) ** 2, axis=0)))
+
+
+def no_revision(plan: TimedPlan) -> FloatArray:
+    """What `disagreement` is where there is nothing to compare [dims]."""
+    return np.zeros(plan.actions.shape[1])
