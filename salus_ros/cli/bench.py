@@ -80,6 +80,40 @@ def lockstep(
         write_json(json_file, {"benchmark": "lockstep", **results, **provenance()})
 
 
+@app.command()
+def journal(
+    json_file: Annotated[
+        str, typer.Option("--json", help="File for the results; -: standard output.")
+    ] = "",
+    records: Annotated[int, typer.Option(min=1000, help="Interventions to journal.")] = 100_000,
+    rate: Annotated[float, typer.Option(min=10, help="Of them, how many a second.")] = 5000.0,
+) -> None:
+    """Journal interventions while the disk fills up; account for each of them.
+
+    Example: salus bench journal --json journal_full_disk.json
+
+    Exit code: 0 where none was lost silently, 1 where one was.
+    """
+    from salus_ros.bench.gate_journal import BenchError, measure
+    from salus_ros.bench.provenance import provenance
+
+    console = Console(stderr=json_file == "-")
+    try:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("records", total=records)
+            results = measure(records, rate, lambda done: progress.update(task, completed=done))
+    except BenchError as error:
+        raise UserError(str(error)) from error
+    console.print_json(data=results)
+    if json_file:
+        command = f"salus bench journal --records {records} --rate {rate:g}"
+        write_json(
+            json_file, {"benchmark": "journal", "command": command, **results, **provenance()}
+        )
+    if results["lost_silently"] or not results["intact"]:
+        raise UserError("records were lost silently: this is a bug")
+
+
 def _tables(speed: SpeedResult) -> list[Table]:
     evaluate = Table("batch", "core µs", "numpy µs", "Python µs", "x numpy", "x Python", "goal")
     evaluate.title = "one evaluation of three layers"

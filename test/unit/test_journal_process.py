@@ -477,3 +477,15 @@ def test_a_key_makes_hmacs(folder, tmp_path):
     assert all("hmac" in json.loads(line) for line in lines)
     assert verify(folder, key=key.read_bytes().strip()).intact
     assert not verify(folder, key=b"another key of 16").intact
+
+
+def test_the_bench_accounts_for_every_record():
+    """As `salus bench journal` does with more of them."""
+    from salus_ros.bench.gate_journal import measure
+
+    found = measure(3000, 20_000.0, lambda _: None)
+    assert found["records"] == 3000
+    assert found["written"] + found["left_out_and_counted"] == 3000
+    assert found["lost_silently"] == found["twice"] == 0
+    assert found["intact"] and found["in_order"]
+    assert found["writes_refused"] > 0, "the disk was never full"
