@@ -14,15 +14,21 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from salus_ros.interfaces import ActionChunk, FloatArray, Instant
 from salus_ros.supervision.config import GateConfig
+from salus_ros.supervision.detectors import DetectorBank, DetectorCalibration, DetectorError
 from salus_ros.supervision.detectors.bank import Alarm
+from salus_ros.supervision.detectors.calibration import PER_EPISODE
 from salus_ros.supervision.measurement import Measurement
 from salus_ros.supervision.modes import Cause, ModeMachine
 from salus_ros.supervision.plan_judge import PlanJudge
 from salus_ros.supervision.plan_keeper import PlanKeeper
+
+# What an alarm of a detector does.
+OFF, HOLD, STOP = ACTIONS = ("off", "hold", "stop")
 
 
 class RowJudge(Protocol):
@@ -66,6 +72,25 @@ class Detectors:
     judge: RowJudge
     columns: tuple[str, ...]
     stops: frozenset[str] = frozenset()
+
+
+def make_detectors(
+    calibration: DetectorCalibration, actions: Mapping[str, str] = MappingProxyType({})
+) -> Detectors:
+    """Detectors for the gate; actions: by detector "off", "hold" or "stop", "hold" where not told.
+
+    Raises DetectorError, one line, for a calibration that isn't of whole episodes: its thresholds
+    would be passed in most of them.
+    """
+    if calibration.mode != PER_EPISODE:
+        raise DetectorError(
+            f"the detectors' calibration is {calibration.mode}, the gate needs {PER_EPISODE}: "
+            "calibrate on recorded episodes"
+        )
+    told = {name: actions.get(name, HOLD) for name in calibration.models.names}
+    enabled = [name for name, action in told.items() if action != OFF]
+    stops = frozenset(name for name, action in told.items() if action == STOP)
+    return Detectors(DetectorBank(calibration, enabled), calibration.identity.names, stops)
 
 
 class DetectorGuard:
