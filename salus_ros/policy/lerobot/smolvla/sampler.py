@@ -51,12 +51,17 @@ class SmolVLASampler:
 
     policy: a LeRobot SmolVLAPolicy on its device, of which weights are used in place; image_keys:
     its image features that are given, in its own order; samples: S; graphs: capture prefix and
-    expert once, for the instruction's full length, and replay them. Without CUDA, graphs fall back
-    to eager, which leaves padding out.
+    expert once and replay them; without CUDA this falls back to eager. fixed_shapes: pad each
+    instruction to the longest, as graphs need; None: only for graphs, else padding is left out.
     """
 
     def __init__(
-        self, policy: Any, image_keys: tuple[str, ...], samples: int = 1, graphs: bool = True
+        self,
+        policy: Any,
+        image_keys: tuple[str, ...],
+        samples: int = 1,
+        graphs: bool = True,
+        fixed_shapes: bool | None = None,
     ) -> None:
         config = policy.config
         problem = obstacle(config)
@@ -72,6 +77,7 @@ class SmolVLASampler:
             self._expert = ActionExpert(policy.model)
         self.noise_shape = (samples, config.chunk_size, config.max_action_dim)
         self.graphs = graphs and self._device.type == "cuda"
+        self._fixed_shapes = self.graphs or bool(fixed_shapes)
         if graphs and not self.graphs:
             log.warning("no CUDA graphs on '%s': SmolVLA runs eagerly", self._device)
         self._captured: _Graphs | None = None
@@ -120,7 +126,7 @@ class SmolVLASampler:
 
     def _instruction(self, tokens: Tensor, valid: Tensor) -> tuple[Tensor, Tensor | None]:
         """Without padding where shapes may differ, else padded to the longest instruction."""
-        if not self.graphs:
+        if not self._fixed_shapes:
             return tokens[valid], None
         room = self._config.tokenizer_max_length - len(tokens)
         if room < 0:
