@@ -8,7 +8,17 @@ import sys
 import typer
 
 from salus_ros import __version__
-from salus_ros.cli import bench, calibrate, demo, doctor, evaluate, journal, record, up
+from salus_ros.cli import (
+    bench,
+    calibrate,
+    demo,
+    doctor,
+    evaluate,
+    journal,
+    record,
+    record_demos,
+    up,
+)
 from salus_ros.cli.errors import UserError
 
 app = typer.Typer(
@@ -24,6 +34,7 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(journal.app, name="journal")
+record.app.command(name="demos")(record_demos.demos)
 app.add_typer(record.app, name="record")
 
 

@@ -110,7 +110,7 @@ class ScriptedExpert:
             raise PolicyError(f"expert: {observation.joints.positions.size} joints instead of 7")
         try:
             task = parse_instruction(observation.instruction)
-            block = _find(observation.privileged_blocks, task.color)
+            block = find_block(observation.privileged_blocks, task.color)
             self._plan = self._renew(observation, task, block)
             return Prediction(self._sample(self._plan, observation.stamp), self._time_step)
         except ValueError as error:
@@ -161,7 +161,8 @@ def _only(plan: _Plan) -> _Plan:
     return replace(plan, before=None)
 
 
-def _find(blocks: tuple[BlockPose, ...], color: str) -> BlockPose:
+def find_block(blocks: tuple[BlockPose, ...], color: str) -> BlockPose:
+    """The block of this colour. Raises ValueError, listing those seen, where there is none."""
     for block in blocks:
         if block.color == color:
             return block
@@ -177,7 +178,7 @@ def _outdated(plan: _Plan, stage: str, observation: Observation, block: BlockPos
         tool = tool_pose(observation.joints.positions)
         return bool(np.linalg.norm(block.position - tool[:3]) > GRASP_TOLERANCE)
     moved = float(np.linalg.norm(block.position - plan.block.position))
-    turned = abs(_quarter(block.yaw - plan.block.yaw))
+    turned = abs(quarter(block.yaw - plan.block.yaw))
     return moved > BLOCK_TOLERANCE or (plan.task.action == "pick" and turned > YAW_TOLERANCE)
 
 
@@ -212,13 +213,13 @@ def _make_plan(
 
 def _pick(state: ToolState, block: BlockPose) -> Motion:
     motion = Motion(state)
-    yaw = _grasp_yaw(block)
+    yaw = grasp_yaw(block)
     _rise(motion, state)
-    motion.move_to("approach", _above(block, HOVER, yaw), OPEN)
-    motion.move_to("descend", _above(block, 0.0, yaw), OPEN)
+    motion.move_to("approach", above(block, HOVER, yaw), OPEN)
+    motion.move_to("descend", above(block, 0.0, yaw), OPEN)
     motion.wait("settle", SETTLE, OPEN)
     motion.wait("close", SQUEEZE, CLOSED)
-    motion.move_to("lift", _above(block, LIFT, yaw), CLOSED)
+    motion.move_to("lift", above(block, LIFT, yaw), CLOSED)
     motion.wait("carry", 0.0, CLOSED)
     return motion
 
@@ -237,7 +238,7 @@ def _reach(state: ToolState, block: BlockPose) -> Motion:
     motion = Motion(state)
     _rise(motion, state)
     # The yaw is left as it is: nothing in a reach asks for another.
-    motion.move_to("reach", _above(block, REACH, float(state.pose[3])), OPEN)
+    motion.move_to("reach", above(block, REACH, float(state.pose[3])), OPEN)
     return motion
 
 
@@ -252,7 +253,8 @@ def _rise(motion: Motion, state: ToolState) -> None:
     motion.move_to("rise", up, OPEN)
 
 
-def _above(block: BlockPose, height: float, yaw: float) -> FloatArray:
+def above(block: BlockPose, height: float, yaw: float) -> FloatArray:
+    """Tool pose [4] `height` m above the block's centre. Raises ValueError out of reach."""
     x, y, z = (float(v) for v in block.position)
     # A block that is tipped or pressed down must not lead the fingers into the table.
     pose = np.array([x, y, max(z, LOWEST) + height, yaw])
@@ -261,16 +263,16 @@ def _above(block: BlockPose, height: float, yaw: float) -> FloatArray:
     return pose
 
 
-def _grasp_yaw(block: BlockPose) -> float:
+def grasp_yaw(block: BlockPose) -> float:
     """Yaw along the block's sides that turns the wrist least: at most 45 degrees from its middle.
 
     The wrist's angle is that of the tool against the arm's own azimuth, not against the table.
     """
     azimuth = float(np.arctan2(block.position[1], block.position[0]))
-    return azimuth + _quarter(block.yaw - azimuth)
+    return azimuth + quarter(block.yaw - azimuth)
 
 
-def _quarter(yaw: float) -> float:
+def quarter(yaw: float) -> float:
     """The yaw modulo a quarter turn, in [-45, 45) degrees: all that a square block has."""
     return float((yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4)
 
