@@ -1,0 +1,106 @@
+"""The failure model: everything between a window of signals and a calibrated prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salus_ros.interfaces import FloatArray
+from salus_ros.prediction.alarm import Alarm, Band, alarms
+from salus_ros.prediction.episodes import RecordedEpisode
+from salus_ros.prediction.features import Normalisation, features
+from salus_ros.prediction.layout import FAILURE_TYPES, HORIZONS
+from salus_ros.prediction.network import Network
+from salus_ros.prediction.platt import Platt, sigmoid
+
+# How much of a new logit goes into the episode's score: half of it within 3 steps.
+SMOOTHING = 0.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FailureModel:
+    """Network, normalisation, calibration and band; as in a checkpoint.
+
+    table, episode: calibration of the horizons' logits and of the episode's. step_period [s] of the
+    steps that it was trained on. robot, policy: whose.
+    """
+
+    network: Network
+    normalisation: Normalisation
+    table: Platt
+    episode: Platt
+    band: Band
+    step_period: float = 1 / 30
+    horizons: tuple[float, ...] = HORIZONS
+    failure_types: tuple[str, ...] = FAILURE_TYPES
+    smoothing: float = SMOOTHING
+    robot: str = ""
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EpisodeScores:
+    """Of each step of an episode.
+
+    probabilities [T, horizons, types]; episode [T]: probability that it fails; score [T]: the
+    smoothed logit that the alarm is held against; alarm [T].
+    """
+
+    probabilities: FloatArray
+    episode: FloatArray
+    score: FloatArray
+    alarm: NDArray[np.bool_]
+
+
+def smoothed(logits: FloatArray, share: float) -> FloatArray:
+    """Exponential moving average of logits [T], beginning with the first."""
+    found = np.empty_like(logits)
+    average = logits[0] if len(logits) else 0.0
+    for t, logit in enumerate(logits.tolist()):
+        average += share * (logit - average)
+        found[t] = average
+    return found
+
+
+def score_episode(model: FailureModel, episode: RecordedEpisode) -> EpisodeScores:
+    """The whole episode at once: equal to its steps one by one."""
+    outputs = model.network.recording(features(episode, model.normalisation))
+    logits = model.episode.logits(outputs.episode)
+    score = smoothed(logits, model.smoothing)
+    return EpisodeScores(
+        model.table.table(outputs.horizons), sigmoid(logits), score, alarms(model.band, score)
+    )
+
+
+class ModelStream:
+    """The same, step by step."""
+
+    def __init__(self, model: FailureModel) -> None:
+        self.model = model
+        self._alarm = Alarm(model.band)
+        self.reset()
+
+    def reset(self) -> None:
+        """An episode begins."""
+        self._alarm.reset()
+        self._score: float | None = None
+
+    def step(
+        self, values: NDArray[np.float32], known: NDArray[np.bool_]
+    ) -> tuple[FloatArray, float, float, float, bool]:
+        """For the window [steps, 12] that ends now.
+
+        Probabilities [horizons, types], probability that the episode fails, score, threshold (both
+        as probabilities) and alarm.
+        """
+        model = self.model
+        outputs = model.network.last(model.normalisation.apply(values, known))
+        logit = float(model.episode.logits(outputs.episode))
+        last = logit if self._score is None else self._score
+        self._score = last + model.smoothing * (logit - last)
+        alarm = self._alarm.update(self._score)
+        pair = sigmoid(np.array([logit, self._score, self._alarm.threshold]))
+        failing, score, threshold = (float(p) for p in pair)
+        return model.table.table(outputs.horizons), failing, score, threshold, alarm
