@@ -25,7 +25,7 @@ setup(
         ("share/ament_index/resource_index/packages", ["config/salus_ros"]),
         ("share/salus_ros", ["package.xml"]),
         ("share/salus_ros/launch", [str(path) for path in Path("launch").glob("*.launch.py")]),
-        ("share/salus_ros/config", [str(path) for path in Path("config").glob("*.[xy]*ml")]),
+        ("share/salus_ros/config", [str(path) for path in Path("config").glob("*.[nxy]*")]),
     ],
     install_requires=["numpy", "plotly", "pyyaml", "rich", "rosbags", "ruckig", "typer"],
     extras_require={
@@ -33,6 +33,8 @@ setup(
         "policy": ["safetensors", "torch<2.11"],
         # LeRobot 0.5 needs Python 3.12; torchao 0.16 breaks its import of diffusers.
         "lerobot": ["lerobot[smolvla]==0.4.4", "torchao==0.15.0"],
+        # LeRobot data sets as recordings for `salus calibrate` and `evaluate supervisor`.
+        "datasets": ["huggingface-hub", "pyarrow"],
         "test": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML"],
     },
     entry_points={

@@ -146,6 +146,8 @@ class DetectorGuard:
 
     def causes(self, now: Instant) -> list[Cause]:
         """The gravest alarm of this tick, if any: that of a STOP, then the farthest beyond."""
+        if self._unfit:
+            return [Cause("detector_alarm", self._unfit)]
         if self._machine.holding:
             if not self._fresh:
                 self._judge.restart()
@@ -153,8 +155,6 @@ class DetectorGuard:
             return []
         self._fresh = False
         self._strayed |= self._plan_judge.deviation > self._config.deviation_bound
-        if self._unfit:
-            return [Cause("detector_alarm", self._unfit)]
         alarms = self._judge.score_until(self._plans.clock.time + self._config.period)
         if not alarms:
             return []
