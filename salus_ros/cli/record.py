@@ -7,6 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from salus_ros.cli import record_rollouts
+
 DEFAULT_COMMAND = "topics"
 
 
@@ -30,3 +32,6 @@ app = typer.Typer(
 @app.callback()
 def _record() -> None:
     """Record a running graph, or whole data sets of episodes, as rosbag2 bags."""
+
+
+app.command()(record_rollouts.rollouts)

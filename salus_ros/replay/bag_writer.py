@@ -47,11 +47,16 @@ class StorageFile(Protocol):
 class BagWriter:
     """Writes one bag, from one thread at a time. A context manager.
 
-    folder: must not exist yet. compress: zstd inside of mcap's chunks. Raises BagError.
+    folder: must not exist yet. compress: zstd inside of mcap's chunks. file_name: where it is not
+    the folder's. Raises BagError.
     """
 
     def __init__(
-        self, folder: Path, storage: Storage = Storage.MCAP, compress: bool = False
+        self,
+        folder: Path,
+        storage: Storage = Storage.MCAP,
+        compress: bool = False,
+        file_name: str = "",
     ) -> None:
         try:
             folder.mkdir(parents=True)
@@ -61,7 +66,7 @@ class BagWriter:
             raise BagError(f"can't make {folder}: {error.strerror}") from None
         kind = SqliteFile if storage is Storage.SQLITE3 else McapFile
         self._folder = folder
-        self._path = folder / f"{folder.name}_0{kind.suffix}"
+        self._path = folder / f"{file_name or folder.name}_0{kind.suffix}"
         self._file: StorageFile = (
             SqliteFile(self._path) if storage is Storage.SQLITE3 else McapFile(self._path, compress)
         )

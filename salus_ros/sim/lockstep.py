@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -19,6 +20,7 @@ from salus_ros.policy.backend import Backend, PolicyError, Prediction
 from salus_ros.policy.chunk_queue import QueueConfig
 from salus_ros.policy.loop import InferenceLoop, LoopConfig, Pending
 from salus_ros.prediction.predictor import FailurePredictor
+from salus_ros.signals.calibration import Calibration
 from salus_ros.signals.config import SignalConfig
 from salus_ros.signals.monitor import SignalMonitor
 from salus_ros.sim.disturbances import Disturbance
@@ -28,6 +30,16 @@ from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.detector_guard import Detectors
 from salus_ros.supervision.gate import SafetyGate
 from salus_ros.supervision.limits import RobotLimits
+
+# Told of all that the graph would publish: when [ns], and a JointState, JointCommand, ActionChunk,
+# PolicyState, StepSignals, PredictionResult, GateState, Intervention, EpisodeStatus, Observation or
+# (the instruction) str.
+Observer = Callable[[int, object], None]
+STATE_PERIOD = 100_000_000  # ns between two GateStates while the mode stays
+
+
+def _nobody(_time: int, _thing: object) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,9 @@ class Lockstep:
         gate: GateConfig | None = None,
         config: LockstepConfig | None = None,
         detectors: Detectors | None = None,
+        calibration: Calibration | None = None,
+        observer: Observer = _nobody,
+        new_source_id: Callable[[], str] | None = None,
     ) -> None:
         self._rig = rig
         self._backend = backend
@@ -75,6 +90,7 @@ class Lockstep:
         self._gate_config = gate or GateConfig()
         self._config = config or LockstepConfig()
         self._detectors = detectors
+        self._tell = observer
         gripper = limits.gripper.name if limits.gripper else ""
         queue = QueueConfig(
             joint_names=limits.arm.names,
@@ -83,15 +99,15 @@ class Lockstep:
             merging=self._config.merging,
         )
         sources = count(1)
-        self._loop = InferenceLoop(
-            backend, queue, self._now, LoopConfig(), lambda: f"lockstep-{next(sources)}"
-        )
+        new_source_id = new_source_id or (lambda: f"lockstep-{next(sources)}")
+        self._loop = InferenceLoop(backend, queue, self._now, LoopConfig(), new_source_id)
         self._monitor = SignalMonitor(
             SignalConfig(
                 action_dims=queue.dims,
                 joint_low=np.array(limits.arm.lower),
                 joint_high=np.array(limits.arm.upper),
-            )
+            ),
+            calibration,
         )
         self._predictor = FailurePredictor()
         backend.warm_up()
@@ -107,9 +123,14 @@ class Lockstep:
         self._rig.reset(instruction, seed, disturbance)
         self._begin()
         interventions: Counter[str] = Counter()
+        self._tell(self._rig.time, self._rig.policy_instruction)
         while self._rig.episode.phase is Phase.RUNNING:
+            self._tell_episode()
             self._tick()
-            interventions.update(i.reason for i in self._gate.drain_interventions())
+            for intervention in self._gate.drain_interventions():
+                interventions[intervention.reason] += 1
+                self._tell(self._rig.time, intervention)
+        self._tell_episode()
         return EpisodeRun(self._rig.episode, time.perf_counter() - started, dict(interventions))
 
     def _begin(self) -> None:
@@ -119,15 +140,35 @@ class Lockstep:
         self._monitor.reset()
         self._predictor.reset()
         self._pending: tuple[Pending, Prediction, int] | None = None
+        self._state_due = (self._rig.time, self._gate.mode)
+        self._told: EpisodeStatus | None = None
 
     def _tick(self) -> None:
         now, joints = self._now(), self._rig.joint_state()
+        self._tell(now.ros, joints)
         self._infer(now)
         self._gate.on_joint_state(joints, now)
         command = self._gate.tick(now).command
         self._rig.command(command)
+        self._tell(now.ros, command)
+        self._tell_state(now)
         self._observe_execution(joints, command.stamp, command.positions)
         self._rig.advance(self._gate_config.period)
+
+    def _tell_episode(self) -> None:
+        """The episode, at each change."""
+        if self._rig.episode is not self._told:
+            self._told = self._rig.episode
+            self._tell(self._rig.time, self._told)
+
+    def _tell_state(self, now: Instant) -> None:
+        """The gate's state, at each change of its mode and in between, as its node publishes it."""
+        if self._tell is _nobody:
+            return
+        due, mode = self._state_due
+        if now.ros >= due or mode is not self._gate.mode:
+            self._tell(now.ros, self._gate.state(now))
+            self._state_due = (now.ros + STATE_PERIOD, self._gate.mode)
 
     def _infer(self, now: Instant) -> None:
         """Begin an inference when one is due; take its chunk when its latency has passed."""
@@ -136,6 +177,8 @@ class Lockstep:
             self._pending = None
             outcome = self._loop.finish(pending, prediction)
             if outcome.plan is not None and outcome.state is not None:
+                self._tell(now.ros, outcome.plan.chunk)
+                self._tell(now.ros, outcome.state)
                 self._gate.on_chunk(outcome.plan.chunk, now)
                 self._monitor.on_chunk(outcome.plan.chunk, now.ros)
                 self._monitor.on_policy_state(outcome.state)
@@ -143,9 +186,11 @@ class Lockstep:
             self._begin_inference(now)
 
     def _begin_inference(self, now: Instant) -> None:
-        pending = self._loop.begin(self._rig.observe(self._config.cameras))
+        observation = self._rig.observe(self._config.cameras)
+        pending = self._loop.begin(observation)
         if pending is None:
             return
+        self._tell(now.ros, observation)
         try:
             prediction = self._loop.predict(pending)
         except PolicyError:
@@ -157,6 +202,8 @@ class Lockstep:
         self._monitor.on_command(stamp, positions)
         for due in self._monitor.advance(self._rig.time):
             step = due.step
-            self._predictor.on_signals(
+            self._tell(self._rig.time, due)
+            prediction = self._predictor.on_signals(
                 step.source_id, step.chunk_number, step.step, step.observation_stamp, due.signals
             )
+            self._tell(self._rig.time, prediction)

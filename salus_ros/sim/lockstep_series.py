@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import yaml
 
 from salus_ros.policy.registry import make_backend
 from salus_ros.resources import config_file
+from salus_ros.signals.calibration import Calibration, load_calibration
 from salus_ros.sim.lockstep import EpisodeRun, Lockstep, LockstepConfig
 from salus_ros.sim.rig import Rig
 from salus_ros.supervision.limits import RobotLimits, load_limits
 from salus_ros.supervision.workspace import load_workspace
 
+ROBOT = "panda"
 JOINT_NAMES = tuple(f"panda_joint{i}" for i in range(1, 8))
 
 
@@ -20,6 +26,25 @@ def panda_limits() -> RobotLimits:
     """Limits of the simulated Panda, and the workspace of its rig."""
     limits = load_limits(config_file("panda_joint_limits.yaml"), JOINT_NAMES, "panda_gripper")
     return replace(limits, workspace=load_workspace(config_file("panda_workspace.yaml")))
+
+
+def sim_calibration(path: str = "") -> Calibration | None:
+    """Calibration of the signals: a file's, or what the parameter file sim_panda gives.
+
+    None where it gives none. Raises SignalError for a file that isn't of the Panda.
+    """
+    content = yaml.safe_load(config_file("sim_panda.yaml").read_text())
+    parameters = content["signal_publisher"]["ros__parameters"]
+    name = path or parameters.get("calibration", "")
+    if name:
+        file = Path(name) if Path(name).is_file() else config_file(name)
+        calibration = load_calibration(file)
+        calibration.require(ROBOT, len(JOINT_NAMES) + 1, len(JOINT_NAMES))
+        return calibration
+    lag = parameters.get("joint_lag", 0.0)
+    if not lag:
+        return None
+    return Calibration(ROBOT, lag_seconds=np.full(len(JOINT_NAMES), lag))
 
 
 def run_series(
@@ -35,7 +60,8 @@ def run_series(
     """
     backend, rig = make_backend(policy), Rig()
     rendered = backend.cameras if cameras is None else cameras
-    lockstep = Lockstep(rig, backend, panda_limits(), config=LockstepConfig(cameras=rendered))
+    config = LockstepConfig(cameras=rendered)
+    lockstep = Lockstep(rig, backend, panda_limits(), config=config, calibration=sim_calibration())
     runs = []
     try:
         for instruction, seed in series:

@@ -1,0 +1,93 @@
+"""One lock-step episode as a bag of the live graph's topics."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from salus_ros.interfaces import NANOSECONDS, Observation
+from salus_ros.replay.bag_writer import METADATA, BagWriter, Storage
+from salus_ros.replay.errors import BagError
+from salus_ros.replay.messages import MessageEncoder
+from salus_ros.replay.offered_qos import qos_of_graph
+from salus_ros.replay.topic import Message
+from salus_ros.sim.episode import EpisodeStatus
+
+# Stamps of an episode begin at one second: a stamp of zero means "unset" to many readers.
+START = NANOSECONDS
+EPISODE_KEY = "salus_episode"
+PARTIAL = ".partial"
+
+
+class EpisodeBag:
+    """Gathers what the lock-step graph publishes, then writes it at once.
+
+    images: record those that the policy saw, of every so manieth inference; 0: none.
+    """
+
+    def __init__(self, joint_names: tuple[str, ...], gripper_name: str, images: int = 0) -> None:
+        self._encoder = MessageEncoder(joint_names, gripper_name)
+        self._images = images
+        self.begin(0, 0)
+
+    def begin(self, start: int, number: int) -> None:
+        """Forget what was gathered: an episode begins at `start` on the rig's clock [ns].
+
+        number: of the episode, in place of the rig's count, which depends on what it ran before.
+        """
+        self._encoder.epoch = START - start
+        self._number = number
+        self._gathered: list[tuple[int, str, str, bytes]] = []
+        self._inferences = 0
+
+    def take(self, now: int, thing: object) -> None:
+        """Gather one thing that is published at `now` [ns]."""
+        if isinstance(thing, Observation):
+            self._take_images(now, thing)
+            return
+        if isinstance(thing, EpisodeStatus):
+            thing = replace(thing, number=self._number)
+        if self._encoder.knows(thing):
+            self._gathered.append((now, *self._encoder.encode(thing, now)))
+
+    def _take_images(self, now: int, observation: Observation) -> None:
+        if self._images and self._inferences % self._images == 0:
+            for camera, image in observation.images.items():
+                encoded = self._encoder.image(camera, image, observation.stamp)
+                self._gathered.append((now, *encoded))
+        self._inferences += 1
+
+    def write(self, folder: Path, storage: Storage, description: Mapping[str, Any]) -> None:
+        """Write the bag; the folder appears only once it is complete. Raises BagError."""
+        partial = folder.with_name(folder.name + PARTIAL)
+        shutil.rmtree(partial, ignore_errors=True)
+        writer = BagWriter(partial, storage, compress=True, file_name=folder.name)
+        numbers: dict[str, int] = {}
+        for _, topic, kind, _ in self._gathered:
+            if topic not in numbers:
+                numbers[topic] = writer.add_topic(topic, kind, [qos_of_graph(topic)])
+        writer.append(
+            [
+                Message(numbers[topic], now + self._encoder.epoch, data)
+                for now, topic, _, data in self._gathered
+            ]
+        )
+        writer.close({EPISODE_KEY: json.dumps(description)})
+        partial.replace(folder)
+
+
+def described(folder: Path) -> dict[str, Any] | None:
+    """What `EpisodeBag.write` was told of a bag; None where it is another's. Raises BagError."""
+    try:
+        content = yaml.safe_load((folder / METADATA).read_text())
+        custom = content["rosbag2_bagfile_information"].get("custom_data") or {}
+        text = custom.get(EPISODE_KEY)
+        return None if text is None else dict(json.loads(text))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        raise BagError(f"{folder / METADATA} can't be read ({error})") from None
