@@ -1,6 +1,7 @@
 """Bad input to the running graph: said in one line, and survived."""
 
 import pytest
+from recorded_limits import check_inside_limits
 from running_graph import RunningGraph
 
 HOLD = 4
@@ -51,6 +52,7 @@ def test_hostile_chunks_are_dropped_and_journalled(tmp_path, hostile):
         graph.wait(lambda: graph.mode() >= HOLD, "HOLD")
         graph.wait(lambda: graph.states[-1].at_rest, "rest")
         assert graph.alive() == set(graph.group.processes)
+        check_inside_limits(graph.commands)
 
 
 def test_operators_stop_and_reset_the_arm(tmp_path):
@@ -72,6 +74,7 @@ def test_operators_stop_and_reset_the_arm(tmp_path):
         # The command rests; the arm itself may still swing for a moment, and is waited for.
         graph.wait(lambda: call(Trigger, topics.RESET, Trigger.Request(), 5.0).success, "the reset")
         graph.wait(graph.moving, "the arm to move again after the reset")
+        check_inside_limits(graph.commands)
 
 
 def test_a_second_supervisor_is_refused(tmp_path):
@@ -97,6 +100,7 @@ def test_a_second_supervisor_is_refused(tmp_path):
             assert change(Transition.TRANSITION_CONFIGURE)
             assert not change(Transition.TRANSITION_ACTIVATE)
             assert graph.mode() < HOLD, graph.reasons()
+            check_inside_limits(graph.commands)
         finally:
             second.terminate()
             _, errors = second.communicate(timeout=20)

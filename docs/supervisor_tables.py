@@ -1,0 +1,145 @@
+"""Writes the generated parts of docs/supervisor.md: `python docs/supervisor_tables.py`.
+
+Parameters come from the node itself, figures from the files in results/. A test fails where the
+page is out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from salus_ros.nodes.safety_supervisor import PARAMETERS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "supervisor.md"
+RESULTS = ROOT / "results"
+UNITS = {40: "TiB", 30: "GiB", 20: "MiB", 10: "KiB"}
+
+
+def parameter_table() -> str:
+    """One row for each parameter of the supervisor."""
+    head = ["parameter", "default", "range", "tunable", "what it does"]
+    rows = [
+        [f"`{p.name}`", _value(p.default), _range(p), "yes" if p.tunable else "", p.description]
+        for p in PARAMETERS
+    ]
+    return _table(head, rows)
+
+
+def _range(parameter: Any) -> str:
+    if parameter.choices:
+        return ", ".join(f"`{choice}`" for choice in parameter.choices)
+    if parameter.minimum is None and parameter.maximum is None:
+        return ""
+    return f"{_value(parameter.minimum)} to {_value(parameter.maximum)}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ", ".join(f"`{item}`" for item in value)
+    if isinstance(value, str):
+        return f"`{value}`" if value else "empty"
+    if isinstance(value, int):
+        return _whole(value)
+    return f"{value:g}"
+
+
+def _whole(value: int) -> str:
+    for power, unit in UNITS.items():
+        if value >= 1 << 16 and value % (1 << power) == 0:
+            return f"{value >> power} {unit}"
+    return str(value)
+
+
+def measured_tables(results: Path = RESULTS) -> str:
+    """What the result files say; a file that isn't there has no table."""
+    parts = [
+        make(json.loads(path.read_text()), path.name)
+        for name, make in (("gate_bench.json", _gate), ("journal_full_disk.json", _journal))
+        if (path := results / name).is_file()
+    ]
+    return "\n\n".join(parts)
+
+
+def _source(result: Any, file: str, command: str) -> str:
+    hardware = result["hardware"]
+    return (
+        f"`{command}`, `results/{file}`: {hardware['cores']} cores of {hardware['cpu']}, "
+        f"{hardware['system']}, commit {result['commit']}."
+    )
+
+
+def _gate(result: Any, file: str) -> str:
+    """Periods, ratios and the tick's own work."""
+    head = ["setting", "p99 ms", "p99.9 ms", "max ms", "p99 ratio", "tick p50 µs", "tick p99 µs"]
+    rows = [
+        _gate_row(f"{rate.removesuffix('hz')} Hz, {scheduler}", found)
+        for scheduler, figures in result["schedulers"].items()
+        for rate, found in figures["rates"].items()
+    ]
+    bounds = [
+        [b["name"], "none" if b["value"] is None else f"{b['value']:.4g}", f"{b['bound']:g}",
+         "met" if b["met"] else "**missed**"]
+        for b in result["bounds"]
+    ]  # fmt: skip
+    parts = [_source(result, file, "salus bench gate"), _table(head, rows)]
+    parts += [_table([f"a {group}: what", "p50 µs", "p99 µs"], _profile_rows(by_name))
+              for group, by_name in result["tick_us"]["by_check"].items()]  # fmt: skip
+    return "\n\n".join([*parts, _table(["bound", "measured", "at most", ""], bounds)])
+
+
+def _gate_row(setting: str, found: Any) -> list[str]:
+    ours, bare = found["period_ms"]["supervisor"], found["period_ms"]["bare"]
+    periods = [f"{ours[q]:.2f} / {bare[q]:.2f}" for q in ("p99", "p999", "max")]
+    tick = found["tick_us"]
+    ratio = f"{found['ratios']['p99']:.3f}"
+    return [setting, *periods, ratio, f"{tick['p50']:.0f}", f"{tick['p99']:.0f}"]
+
+
+def _profile_rows(by_name: Any) -> list[list[str]]:
+    ordered = sorted(by_name.items(), key=lambda item: -item[1]["p50"])
+    return [[name, f"{f['p50']:.1f}", f"{f['p99']:.1f}"] for name, f in ordered]
+
+
+def _journal(result: Any, file: str) -> str:
+    """What became of each record."""
+    rows = [
+        ["records", result["records"]],
+        ["written", result["written"]],
+        ["left out, and counted in the chain", result["left_out_and_counted"]],
+        ["lost silently", result["lost_silently"]],
+        ["disk full for [s]", result["seconds_disk_full"]],
+        ["handing over a record, p99 [µs]", f"{result['feed_us']['p99']:.1f}"],
+        ["the same while the disk is full [µs]", f"{result['feed_us_while_full']['p99']:.1f}"],
+        ["chain intact", "yes" if result["intact"] else "no"],
+    ]
+    text = [[str(cell) for cell in row] for row in rows]
+    return "\n\n".join([_source(result, file, result["command"]), _table(["journal", ""], text)])
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    escaped = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+
+
+def generated(page: str) -> str:
+    """The page with both parts as they should be. Raises ValueError where one has no place."""
+    for name, text in (("parameters", parameter_table()), ("measured", measured_tables())):
+        pattern = rf"(<!-- {name}:begin -->\n).*?(\n<!-- {name}:end -->)"
+        page, count = re.subn(
+            pattern, lambda m, t=text: m[1] + t + m[2], page, count=1, flags=re.DOTALL
+        )
+        if not count:
+            raise ValueError(f"{PAGE.name} has no <!-- {name}:begin --> and end")
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(generated(PAGE.read_text()))
