@@ -17,12 +17,11 @@ from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
-from salus_msgs.msg import ActionChunk as ActionChunkMessage
 from sensor_msgs.msg import JointState as JointStateMessage
 
 from salus_ros.bench.gate_profile import Profile
 from salus_ros.bench.gate_record import Recording, Stamps
-from salus_ros.interfaces import nanoseconds
+from salus_ros.interfaces import ActionChunk, nanoseconds
 from salus_ros.nodes import conversions, qos, realtime, topics
 from salus_ros.nodes.base_node import NodeBasics
 from salus_ros.nodes.robot_parameters import JOINT_NAMES
@@ -113,13 +112,13 @@ class TimedSupervisor(SafetySupervisor):
             self._recording.chunk_ticks.append(self._counted - arrived)
             self._arrived = {n: ticks for n, ticks in self._arrived.items() if n > number}
 
-    def _on_chunk(self, message: ActionChunkMessage) -> None:
+    def _take_chunk(self, chunk: ActionChunk) -> None:
         if self._since is not None:
             self._recording.chunks += 1
             # One that comes during HOLD acts when the arm may move again, at its earliest.
             if self._gate.mode < Mode.HOLD:
-                self._arrived[message.chunk_number] = self._counted
-        super()._on_chunk(message)
+                self._arrived[chunk.number] = self._counted
+        super()._take_chunk(chunk)
         if self._profile is not None:
             self._profile.flush("chunk")
 

@@ -16,31 +16,28 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.parameter import Parameter as RosParameter
-from salus_msgs.msg import ActionChunk as ActionChunkMessage
 from salus_msgs.msg import FailurePrediction as FailurePredictionMessage
 from salus_msgs.msg import Intervention as InterventionMessage
 from salus_msgs.msg import SupervisorState as SupervisorStateMessage
 from sensor_msgs.msg import JointState as JointStateMessage
-from std_msgs.msg import Bool, Header
-from std_srvs.srv import SetBool, Trigger
+from std_msgs.msg import Header
 
-from salus_ros.interfaces import Instant, JointState, nanoseconds, seconds
+from salus_ros.interfaces import ActionChunk, Instant, JointState, nanoseconds, seconds
 from salus_ros.nodes import conversions, qos, realtime, topics
-from salus_ros.nodes.gate_parameters import (
-    GATE_PARAMETERS,
-    REQUIRE_ENABLE,
-    WORKSPACE,
-    gate_config,
-    with_workspace,
-)
+from salus_ros.nodes.command_output import CommandOutput
+from salus_ros.nodes.detector_parameters import load_detectors
+from salus_ros.nodes.gate_parameters import gate_config, with_workspace
 from salus_ros.nodes.joint_input import joint_callback
-from salus_ros.nodes.journal_parameters import JOURNAL_PARAMETERS, open_journal
+from salus_ros.nodes.journal_parameters import open_journal
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
-from salus_ros.nodes.parameters import Parameter
-from salus_ros.nodes.robot_parameters import LIMITS, ROBOT_PARAMETERS, load_robot_limits
+from salus_ros.nodes.operator_requests import OperatorRequests
+from salus_ros.nodes.plan_input import PlanInput
+from salus_ros.nodes.robot_description import configured_limits
 from salus_ros.nodes.run import run
+from salus_ros.nodes.supervisor_parameters import PARAMETERS
 from salus_ros.supervision.errors import GateRefusal
 from salus_ros.supervision.gate import SafetyGate
+from salus_ros.supervision.gate_state import REQUEST_REASONS
 from salus_ros.supervision.journal.records import intervention_record, life_record
 from salus_ros.supervision.modes import Mode
 from salus_ros.supervision.reconfiguration import TUNABLE
@@ -51,32 +48,12 @@ COLLECT_TICKS = 50  # the youngest garbage is collected after every so many tick
 LONGEST_STOP = 5.0  # s; a jerk-limited stop takes a fraction of it
 SLICE_TIME = 1e-4  # s; a chunk's check hands over to the tick after so long
 LOST_COMMAND = 0.1  # s; lifespan of a command on its way
+UNGUARDED = (
+    "the workspace is not guarded: nothing keeps the arm off its surroundings or its tool slow; "
+    "give a file as parameter `workspace`"
+)
 PREDICTION = "failure_predictor"
 MANAGER = "lifecycle_manager"
-
-PARAMETERS = (
-    *ROBOT_PARAMETERS,
-    LIMITS,
-    *GATE_PARAMETERS,
-    REQUIRE_ENABLE,
-    WORKSPACE,
-    *JOURNAL_PARAMETERS,
-    Parameter(
-        "discovery_time",
-        3.0,
-        "Age of the node [s] before it can be configured: until then discovery may not have found "
-        "another publisher of commands. DDS announces itself every 3 s.",
-        0.0,
-        60.0,
-    ),
-    Parameter("require_prediction", True, "HOLD without a fresh, valid failure prediction."),
-    Parameter("require_manager", True, "HOLD without the lifecycle manager's heartbeat."),
-    Parameter("prediction_age", 0.5, "Largest age of a required prediction [s].", 0.05, 10.0),
-    Parameter(
-        "manager_age", 2.0, "Largest age of a required heartbeat of the manager [s].", 0.5, 60.0
-    ),
-    Parameter("realtime_priority", 80, "Priority under SCHED_FIFO; 0: default scheduler.", 0, 98),
-)
 
 
 class SafetySupervisor(ManagedNode):
@@ -86,6 +63,7 @@ class SafetySupervisor(ManagedNode):
         super().__init__("safety_supervisor", PARAMETERS)
         self._last_joints: tuple[JointState, Instant] | None = None
         self._born = time.monotonic()
+        self._warned = False
         self.add_post_set_parameters_callback(self._apply_parameters)
 
     # Transitions.
@@ -94,9 +72,14 @@ class SafetySupervisor(ManagedNode):
         """Load the limits, make the gate, listen to joint states and operators."""
         self._names = tuple(self.parameter("joint_names"))
         self._gripper = self.parameter("gripper_name")
-        limits = with_workspace(self, load_robot_limits(self))
-        self._range = (limits.gripper.closed, limits.gripper.open) if limits.gripper else (0.0, 0.0)
-        self._gate = SafetyGate(gate_config(self, self._required_heartbeats()), limits)
+        limits = with_workspace(self, configured_limits(self))
+        if limits.workspace is None and not self._warned:
+            self._warned = True
+            self.get_logger().warning(UNGUARDED)
+        self._output = CommandOutput(self, self._names, self._gripper)
+        columns = (*self._names, *([self._gripper] if self._gripper else []))
+        config = gate_config(self, self._required_heartbeats())
+        self._gate = SafetyGate(config, limits, load_detectors(self, columns))
         self._journal = open_journal(self)
         self.finally_do(self._journal.close)
         self._reasons: Sequence[str] = ()
@@ -105,6 +88,7 @@ class SafetySupervisor(ManagedNode):
         self._state_key: object = None
         self._states = self.publish_on(SupervisorStateMessage, topics.SUPERVISOR_STATE, qos.STATE)
         self._interventions = self.publish_on(InterventionMessage, topics.INTERVENTIONS, qos.EVENTS)
+        self._plans = PlanInput(self, limits, self._take_chunk, self._refuse_message)
         self._listen()
         self._keep_memory_and_garbage_quiet()
         # Another publisher of commands can only be refused once discovery has found it.
@@ -133,30 +117,22 @@ class SafetySupervisor(ManagedNode):
         return required
 
     def _listen(self) -> None:
+        self._plans.listen()
         on_joints = joint_callback(self, self._names, self._gripper, self._take_joints)
         self.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR)
-        self.subscribe(ActionChunkMessage, topics.ACTION_CHUNK, self._on_chunk, qos.PLAN)
         self._more_to_check = self.create_guard_condition(self.guarded(self._check_slices))
         self.finally_do(self.destroy_guard_condition, self._more_to_check)
         self.subscribe(Header, topics.HEARTBEAT, self._on_heartbeat, qos.HEARTBEAT)
         self.subscribe(
             FailurePredictionMessage, topics.FAILURE_PREDICTION, self._on_prediction, qos.SIGNALS
         )
-        self.subscribe(Bool, topics.ESTOP, self._on_estop_topic, qos.PLAN)
-        self.subscribe(Bool, topics.ENABLE, self._on_enable, qos.HEARTBEAT)
-        self.serve(SetBool, topics.HOLD, self._on_hold)
-        self.serve(Trigger, topics.STOP, self._on_stop)
-        self.serve(Trigger, topics.ESTOP, self._on_estop)
-        self.serve(Trigger, topics.RESET, self._on_reset)
+        OperatorRequests(self, self._gate, self._instant).listen()
 
     def activate(self) -> None:
         """Take the arm over where it stands, then tick."""
         self._refuse_rivals()
-        self._commands = self.publish_on(
-            JointStateMessage,
-            topics.JOINT_COMMANDS,
-            qos.command(self._gate.period, nanoseconds(LOST_COMMAND)),
-        )
+        period = self._gate.period
+        self._output.open(period, qos.command(period, nanoseconds(LOST_COMMAND)))
         if self._last_joints is None:
             raise ConfigurationError(f"no usable joint state on {topics.JOINT_STATES}")
         self._use_realtime()
@@ -220,17 +196,20 @@ class SafetySupervisor(ManagedNode):
     def _refuse_rivals(self) -> None:
         rivals = self._rivals()
         if rivals:
-            raise ConfigurationError(
-                f"{topics.JOINT_COMMANDS} has another publisher, {rivals}: end it first"
-            )
+            raise ConfigurationError(f"{rivals}: end it first")
 
     def _rivals(self) -> str:
-        infos = self.get_publishers_info_by_topic(topics.JOINT_COMMANDS)
+        """Other publishers of what this node alone may publish, in one line; empty: none."""
+        found = (self._rivals_on(topic) for topic in self._output.topics)
+        return "; ".join(line for line in found if line)
+
+    def _rivals_on(self, topic: str) -> str:
+        infos = self.get_publishers_info_by_topic(topic)
         names = [f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in infos]
         own = f"{self.get_namespace().rstrip('/')}/{self.get_name()}"
         if self.active and own in names:
             names.remove(own)  # once: a namesake is a rival, too
-        return ", ".join(names)
+        return f"{topic} has another publisher, {', '.join(names)}" if names else ""
 
     # Tick.
 
@@ -241,9 +220,8 @@ class SafetySupervisor(ManagedNode):
         now = self._instant()
         self._last_tick = now.steady
         result = self._gate.tick(now)
-        self._commands.publish(
-            conversions.command_message(result.command, self._names, self._gripper)
-        )
+        self._output.send(result.command, now)
+        self._plans.new_tick()
         self._reasons = result.reasons
         self._publish_interventions()
         state_key = (result.mode, result.reasons, self._gate.plan_id)
@@ -261,14 +239,16 @@ class SafetySupervisor(ManagedNode):
     def _stop_at_rivals(self, now: Instant) -> None:
         rivals = self._rivals()
         if rivals:
-            self.report("rival", f"another publisher of {topics.JOINT_COMMANDS}: {rivals}")
+            self.report("rival", rivals)
             self._gate.request_stop(now)
 
     def _publish_interventions(self) -> None:
         for intervention in self._gate.drain_interventions():
             self._interventions.publish(conversions.intervention_message(intervention))
-            self._journal.feed(intervention_record(intervention, self._reasons))
-            if intervention.mode_after != intervention.mode_before:
+            scores = self._gate.detector_scores
+            self._journal.feed(intervention_record(intervention, self._reasons, scores))
+            changed = intervention.mode_after != intervention.mode_before
+            if changed or intervention.reason in REQUEST_REASONS:
                 self.get_logger().info(intervention.message)
 
     def _publish_state(self, now: Instant) -> None:
@@ -285,17 +265,12 @@ class SafetySupervisor(ManagedNode):
         self._last_joints = (joints, now)
         return self._gate.on_joint_state(joints, now) if self.active else ""
 
-    def _on_chunk(self, message: ActionChunkMessage) -> None:
-        if not self.active:
-            return
-        now = self._instant()
-        try:
-            chunk = conversions.action_chunk(message, self._range)
-        except ValueError as error:
-            self._gate.on_malformed_chunk(message.source_id, message.chunk_number, str(error), now)
-            return
-        if self._gate.on_chunk(chunk, now, in_slices=True):
+    def _take_chunk(self, chunk: ActionChunk) -> None:
+        if self._gate.on_chunk(chunk, self._instant(), in_slices=True):
             self._more_to_check.trigger()
+
+    def _refuse_message(self, source_id: str, number: int, problem: str) -> None:
+        self._gate.on_malformed_chunk(source_id, number, problem, self._instant())
 
     def _check_slices(self) -> None:
         """A short part of a chunk's check; the tick may come between two of them."""
@@ -325,10 +300,6 @@ class SafetySupervisor(ManagedNode):
             self.recovered("prediction")
             self._gate.on_heartbeat(PREDICTION, now)
 
-    def _on_enable(self, message: Bool) -> None:
-        if self.active:
-            self._gate.on_enable(message.data, self._instant())
-
     # Parameters that change while it runs: judged before they are set, in force once they are.
 
     def _check_parameters(self, changes: list[RosParameter]) -> SetParametersResult:
@@ -346,42 +317,6 @@ class SafetySupervisor(ManagedNode):
         done, why = self._gate.reconfigure(tuned, self._instant())
         if not done:  # no tick lies between the check and this
             self.on_callback_error(RuntimeError(why))
-
-    # Operators.
-
-    def _on_estop_topic(self, message: Bool) -> None:
-        if not self.active:
-            return
-        if message.data:
-            self._gate.request_estop(self._instant(), lasts=True)
-        else:
-            self._gate.release_estop(self._instant())
-
-    def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if self._is_active(response):
-            answer = self._gate.request_hold(request.data, self._instant())
-            response.success, response.message = answer
-        return response
-
-    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._is_active(response):
-            response.success, response.message = self._gate.request_stop(self._instant())
-        return response
-
-    def _on_estop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._is_active(response):
-            response.success, response.message = self._gate.request_estop(self._instant())
-        return response
-
-    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._is_active(response):
-            response.success, response.message = self._gate.request_reset(self._instant())
-        return response
-
-    def _is_active(self, response: SetBool.Response | Trigger.Response) -> bool:
-        if not self.active:
-            response.success, response.message = False, "the supervisor is not active"
-        return self.active
 
 
 def _tuned(changes: Sequence[RosParameter]) -> dict[str, Any]:

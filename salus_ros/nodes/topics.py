@@ -2,10 +2,17 @@
 
 JOINT_STATES = "/joint_states"
 JOINT_COMMANDS = "/joint_commands"
+# Of the robot's controller, where it takes other messages than JointState.
+TRAJECTORY_COMMANDS = "/joint_trajectory_controller/joint_trajectory"
+POSITION_COMMANDS = "/forward_position_controller/commands"
+ROBOT_DESCRIPTION = "/robot_description"
 INSTRUCTION = "/instruction"
 CAMERA = "/camera/{camera}/image_raw"
 
 ACTION_CHUNK = "/salus/action_chunk"
+# Plans of a policy of someone else's.
+TRAJECTORY_INPUT = "/salus/joint_trajectory"
+TARGET_INPUT = "/salus/joint_targets"
 POLICY_STATE = "/salus/policy_state"
 SIGNALS = "/salus/signals"
 FAILURE_PREDICTION = "/salus/failure_prediction"
@@ -18,6 +25,7 @@ HOLD = "/salus/hold"
 STOP = "/salus/stop"
 ESTOP = "/salus/estop"
 RESET = "/salus/reset"
+NEW_EPISODE = "/salus/new_episode"
 ENABLE = "/salus/enable"
 RUN = "/salus/run"
 

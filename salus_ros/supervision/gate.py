@@ -20,22 +20,21 @@ from numpy.typing import ArrayLike
 from salus_ros.interfaces import ActionChunk, Instant, JointCommand, JointState, seconds
 from salus_ros.supervision.activation import Activation
 from salus_ros.supervision.chunk_checks import Rejection
+from salus_ros.supervision.command_clock import CommandClock
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.detector_guard import Detectors
 from salus_ros.supervision.errors import GateRefusal, LimitsError
+from salus_ros.supervision.gate_report import gate_state, record_request
 from salus_ros.supervision.gate_state import GateState, TickResult
 from salus_ros.supervision.gripper import GripperCommand
 from salus_ros.supervision.interventions import Intervention, InterventionQueue, Kind
 from salus_ros.supervision.limited import record_mode
 from salus_ros.supervision.limits import RobotLimits
-from salus_ros.supervision.modes import MODE_TEXTS, Cause, Mode
+from salus_ros.supervision.modes import Cause, Mode
 from salus_ros.supervision.motion_setup import MotionSetup, motion_setup
 from salus_ros.supervision.reconfiguration import at_odds, changed
 
 __all__ = ["GateState", "SafetyGate", "TickResult"]
-
-# A tick later than this many periods after the one before has missed its deadline.
-LATE_PERIODS = 1.5
 
 
 class SafetyGate:
@@ -64,9 +63,7 @@ class SafetyGate:
         self._parts = Activation(
             self.config, self.limits, self._setup, self._queue, now, self._detectors
         )
-        self._stamp = now.ros
-        self._last_tick: int | None = None
-        self._sent = self._missed = 0
+        self._clock = CommandClock(self.period, now)
         # Whether a slice of a check was done since the last tick.
         self._sliced = False
         self._recorded_before = self._queue.recorded
@@ -283,7 +280,7 @@ class SafetyGate:
         if not self._active:
             raise GateRefusal("not active: activate the gate first")
         self._parts.follower.begin_tick()
-        late = self._count_late(now)
+        late = self._clock.begin_tick(now)
         try:
             self._parts.observe(now)
             self._decide(now)
@@ -296,10 +293,8 @@ class SafetyGate:
             self._parts.machine.update((), now, can_resume=False)
             self._parts.follower.advance_stop()
         self._sliced = False
-        self._stamp += self.period
-        self._sent += 1
         return TickResult(
-            command=self._command(),
+            command=self._command(self._clock.end_tick()),
             mode=self._parts.machine.mode,
             reasons=tuple(cause.name for cause in self._parts.machine.causes),
             step=self._parts.follower.step,
@@ -307,12 +302,6 @@ class SafetyGate:
             lag=self._parts.plans.clock.lag(now) + self.period,
             requests=self._parts.prediction.requests,
         )
-
-    def _count_late(self, now: Instant) -> bool:
-        last, self._last_tick = self._last_tick, now.steady
-        late = last is not None and now.steady - last > LATE_PERIODS * self.period
-        self._missed += late
-        return late
 
     def _decide(self, now: Instant) -> None:
         """The mode of this tick, from all causes."""
@@ -323,6 +312,7 @@ class SafetyGate:
             parts.follower.end_rebasing()
         if mode != before and max(mode, before) >= Mode.SLOW:
             record_mode(self._queue, before, mode, machine.causes, parts.plans.id, now)
+        record_request(parts, self._queue, now)
 
     def _move(self, now: Instant) -> None:
         """One sample of motion."""
@@ -337,11 +327,11 @@ class SafetyGate:
         parts = self._parts
         parts.judge.judge(parts.plans, parts.generator.state[0], parts.machine.mode, now)
 
-    def _command(self) -> JointCommand:
+    def _command(self, stamp: int) -> JointCommand:
         q, v, a = self._parts.generator.state
         gripper = self._parts.judge.gripper
         return JointCommand(
-            stamp=self._stamp,
+            stamp=stamp,
             positions=np.array(q),
             velocities=np.array(v),
             accelerations=np.array(a),
@@ -362,25 +352,5 @@ class SafetyGate:
 
     def state(self, now: Instant) -> GateState:
         """Snapshot for publishing."""
-        plan = self._parts.plans.plan
-        mode = self.mode
-        causes = self._parts.machine.causes if self._active else ()
-        text = causes[0].text if causes else MODE_TEXTS[mode]
-        return GateState(
-            mode=mode,
-            reasons=tuple(cause.name for cause in causes),
-            text=f"{mode.name}: {text}",
-            at_rest=self.at_rest,
-            source_id="" if plan is None else plan.source_id,
-            chunk_number=0 if plan is None else plan.number,
-            plan_step=-1 if plan is None else plan.row(self._parts.plans.clock.time),
-            observation_age=-1.0 if plan is None else plan.observation.seconds(now),
-            plan_deviation=self._parts.judge.deviation,
-            tracking_error=self._parts.measurement.distance(self._parts.generator.state[0]),
-            commands_sent=self._sent,
-            missed_deadlines=self._missed,
-            chunks_accepted=self._parts.reception.accepted,
-            chunks_rejected=self._parts.reception.rejected,
-            interventions=self._queue.recorded - self._recorded_before,
-            requests=self._parts.prediction.requests,
-        )
+        interventions = self._queue.recorded - self._recorded_before
+        return gate_state(self._parts, self.mode, self._clock, interventions, now)

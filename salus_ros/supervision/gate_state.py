@@ -9,6 +9,10 @@ from salus_ros.supervision.modes import Mode
 from salus_ros.supervision.motion import Step
 from salus_ros.supervision.prediction_gate import Requests
 
+# Interventions of these reasons ask for something, and change no mode.
+RETRY_REQUESTED, HUMAN_REQUESTED = "retry_requested", "human_requested"
+REQUEST_REASONS = frozenset({RETRY_REQUESTED, HUMAN_REQUESTED})
+
 
 @dataclass(frozen=True, slots=True)
 class TickResult:

@@ -41,6 +41,7 @@ class PredictionGate:
         self.requests = Requests()
         self._causes: tuple[Cause, ...] = ()
         self._last_request: int | None = None
+        self._new: Requests | None = None
 
     def retune(self, config: GateConfig) -> None:
         """Use other parameters from now on."""
@@ -122,6 +123,12 @@ class PredictionGate:
         else:
             text = f"a human is needed: a failure is near after {asked.retries} retries"
             self.requests = Requests(asked.retries, 1, text)
+        self._new = self.requests
+
+    def take_request(self) -> Requests | None:
+        """The request made since the last call, if any."""
+        new, self._new = self._new, None
+        return new
 
 
 def _malformed(table: FloatArray, types: Sequence[str], horizons: Sequence[float]) -> str:
