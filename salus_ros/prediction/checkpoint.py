@@ -20,6 +20,7 @@ from salus_ros.prediction.layout import FAILURE_TYPES
 from salus_ros.prediction.model import FailureModel
 from salus_ros.prediction.network import Network, NetworkConfig
 from salus_ros.prediction.platt import Platt
+from salus_ros.resources import config_file
 from salus_ros.signals.layout import LAYOUT_VERSION, SIGNAL_NAMES, SignalError, check_width
 
 FORMAT = 1
@@ -42,6 +43,12 @@ def save_checkpoint(file: Path, model: FailureModel, trained: dict[str, Any] | N
     part.write_bytes(save(tensors, {_HEADER: json.dumps(header, sort_keys=True)}))
     part.replace(file)
     return str(header["fingerprint"])
+
+
+def checkpoint_file(name: str) -> Path:
+    """The file of a path, or of the name of one that is shipped. Raises FileNotFoundError."""
+    path = Path(name).expanduser()
+    return path if path.is_file() or path.name != name else config_file(name)
 
 
 def load_checkpoint(file: Path) -> FailureModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,26 @@ def known_signals(episode: RecordedEpisode) -> NDArray[np.bool_]:
     bits = episode.valid[:, None].astype(np.int64) >> np.arange(SIGNALS) & 1
     known: NDArray[np.bool_] = (bits == 1) & np.isfinite(episode.signals)
     return known
+
+
+def beginnings(episode: RecordedEpisode) -> list[slice]:
+    """The stretches of steps between which the signals' history began anew.
+
+    It does so at a new instruction or source, too. See `history_begins`.
+    """
+    known = known_signals(episode)
+    starts = [t for t in range(1, len(known)) if history_begins(known[t])]
+    bounds = [0, *starts, len(known)]
+    return [slice(first, end) for first, end in pairwise(bounds)]
+
+
+def history_begins(known: NDArray[np.bool_]) -> bool:
+    """Whether the step with these known signals [12] is the first of a history.
+
+    Its action is known, the change from the one before isn't; after an action that can't be used,
+    the change is to the last one that could.
+    """
+    return bool(known[MAGNITUDE] and not known[VOLATILITY])
 
 
 def fit_normalisation(episodes: Sequence[RecordedEpisode]) -> Normalisation:

@@ -11,10 +11,10 @@ import numpy as np
 from salus_ros.interfaces import FloatArray
 from salus_ros.prediction.alarm import ALPHA, FEWEST_SUCCESSES, Band, check_successes, fit_band
 from salus_ros.prediction.episodes import RecordedEpisode
-from salus_ros.prediction.features import Normalisation, features, fit_normalisation
+from salus_ros.prediction.features import Normalisation, fit_normalisation
 from salus_ros.prediction.labels import step_labels
 from salus_ros.prediction.metrics import best_f1
-from salus_ros.prediction.model import SMOOTHING, FailureModel, smoothed
+from salus_ros.prediction.model import SMOOTHING, FailureModel, raw_outputs, score_episode, smoothed
 from salus_ros.prediction.network import Network, Outputs
 from salus_ros.prediction.platt import Platt, fit_platt, fit_table
 from salus_ros.prediction.splits import Splits
@@ -153,9 +153,7 @@ def success_scores(model: FailureModel, episodes: Sequence[RecordedEpisode]) -> 
 
 def episode_score(model: FailureModel, episode: RecordedEpisode) -> FloatArray:
     """The alarm's score [T] at the steps before the onset."""
-    outputs = model.network.recording(features(episode, model.normalisation))
-    logits = model.episode.logits(outputs.episode[: episode.steps_before_onset])
-    return smoothed(logits, model.smoothing)
+    return score_episode(model, episode).score[: episode.steps_before_onset]
 
 
 def check(splits: Splits, alpha: float = ALPHA, fewest: int = FEWEST_SUCCESSES) -> None:
@@ -174,6 +172,7 @@ def _outputs(
     """At the steps before the onset."""
     found = []
     for episode in episodes:
-        rows = features(episode, norm)[: episode.steps_before_onset]
-        found.append(network.recording(rows))
+        outputs, _ = raw_outputs(network, norm, episode)
+        count = episode.steps_before_onset
+        found.append(Outputs(outputs.horizons[:count], outputs.episode[:count]))
     return found

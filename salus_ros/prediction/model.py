@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from salus_ros.interfaces import FloatArray
 from salus_ros.prediction.alarm import Alarm, Band, alarms
 from salus_ros.prediction.episodes import RecordedEpisode
-from salus_ros.prediction.features import Normalisation, features
+from salus_ros.prediction.features import Normalisation, beginnings, features
 from salus_ros.prediction.layout import FAILURE_TYPES, HORIZONS
-from salus_ros.prediction.network import Network
+from salus_ros.prediction.network import Network, Outputs
 from salus_ros.prediction.platt import Platt, sigmoid
 
 # How much of a new logit goes into the episode's score: half of it within 3 steps.
@@ -64,14 +64,38 @@ def smoothed(logits: FloatArray, share: float) -> FloatArray:
     return found
 
 
+def raw_outputs(
+    network: Network, norm: Normalisation, episode: RecordedEpisode
+) -> tuple[Outputs, list[slice]]:
+    """Logits at all steps of an episode, and the stretches that each began with no history."""
+    rows, parts = features(episode, norm), beginnings(episode)
+    found = [network.recording(rows[part]) for part in parts]
+    horizons = np.concatenate([o.horizons for o in found])
+    return Outputs(horizons, np.concatenate([o.episode for o in found])), parts
+
+
 def score_episode(model: FailureModel, episode: RecordedEpisode) -> EpisodeScores:
     """The whole episode at once: equal to its steps one by one."""
-    outputs = model.network.recording(features(episode, model.normalisation))
+    outputs, parts = raw_outputs(model.network, model.normalisation, episode)
     logits = model.episode.logits(outputs.episode)
-    score = smoothed(logits, model.smoothing)
-    return EpisodeScores(
-        model.table.table(outputs.horizons), sigmoid(logits), score, alarms(model.band, score)
-    )
+    score = np.concatenate([smoothed(logits[part], model.smoothing) for part in parts])
+    alarm = np.concatenate([alarms(model.band, score[part]) for part in parts])
+    table = model.table.table(outputs.horizons)
+    return EpisodeScores(table, sigmoid(logits), score, alarm)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepScores:
+    """Of one step: probabilities [horizons, types]; failing: probability that the episode fails.
+
+    score, threshold: of the alarm, as probabilities.
+    """
+
+    probabilities: FloatArray
+    failing: float
+    score: float
+    threshold: float
+    alarm: bool
 
 
 class ModelStream:
@@ -87,20 +111,15 @@ class ModelStream:
         self._alarm.reset()
         self._score: float | None = None
 
-    def step(
-        self, values: NDArray[np.float32], known: NDArray[np.bool_]
-    ) -> tuple[FloatArray, float, float, float, bool]:
-        """For the window [steps, 12] that ends now.
-
-        Probabilities [horizons, types], probability that the episode fails, score, threshold (both
-        as probabilities) and alarm.
-        """
+    def step(self, values: NDArray[np.float32], known: NDArray[np.bool_]) -> StepScores:
+        """For the window [steps, 12] that ends now."""
         model = self.model
         outputs = model.network.last(model.normalisation.apply(values, known))
-        logit = float(model.episode.logits(outputs.episode))
+        logit = float(model.episode.logits(outputs.episode)[0])
         last = logit if self._score is None else self._score
         self._score = last + model.smoothing * (logit - last)
         alarm = self._alarm.update(self._score)
-        pair = sigmoid(np.array([logit, self._score, self._alarm.threshold]))
-        failing, score, threshold = (float(p) for p in pair)
-        return model.table.table(outputs.horizons), failing, score, threshold, alarm
+        told = np.array([logit, self._score, self._alarm.threshold])
+        failing, score, threshold = sigmoid(told).tolist()
+        table = model.table.table(outputs.horizons)
+        return StepScores(table, failing, score, threshold, alarm)

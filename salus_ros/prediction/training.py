@@ -155,7 +155,7 @@ class _Run:
     def _train_batch(self, batch: list[Example]) -> float:
         rows = pad_sequence([torch.from_numpy(e.features) for e in batch], batch_first=True)
         table, episode = self._network(rows, training=True)
-        loss = _table_loss(self._config, table, batch) + _episode_loss(episode, batch)
+        loss = table_loss(self._config, table, batch) + _episode_loss(episode, batch)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
@@ -247,7 +247,7 @@ def focal_loss(logits: Tensor, labels: Tensor, focus: float, positive_weight: fl
     return weight * (1 - right) ** focus * entropy
 
 
-def _table_loss(config: TrainingConfig, table: Tensor, batch: list[Example]) -> Tensor:
+def table_loss(config: TrainingConfig, table: Tensor, batch: list[Example]) -> Tensor:
     """Focal loss of each horizon, per positive step, as in its source; mean over horizons."""
     labels = pad_sequence([torch.from_numpy(e.labels) for e in batch], batch_first=True).float()
     losses = focal_loss(table, labels, config.focus, config.positive_weight)

@@ -36,11 +36,10 @@ class SignalWindow:
 
     def add(self, signals: SignalVector, source_id: str = "") -> None:
         """Take in the next step; another source_id begins anew. Raises SignalError at a bad one."""
-        check_width(len(signals.values), "a signal vector")
+        valid = known_bits(signals)
         if source_id != self._source_id:
             self.reset()
             self._source_id = source_id
-        valid = _bits(np.array(signals.valid)) & np.isfinite(signals.values)
         values = np.where(valid, signals.values, 0.0)
         for row in (self._next, self._next + self._steps):
             self._values[row] = values
@@ -51,6 +50,13 @@ class SignalWindow:
         """Copies of values [steps, 12] and validity [steps, 12]."""
         window = slice(self._next, self._next + self._steps)
         return self._values[window].copy(), self._valid[window].copy()
+
+
+def known_bits(signals: SignalVector) -> NDArray[np.bool_]:
+    """[12]: which signals of a step can be used. Raises SignalError at another layout."""
+    check_width(len(signals.values), "a signal vector")
+    known: NDArray[np.bool_] = _bits(np.array(signals.valid)) & np.isfinite(signals.values)
+    return known
 
 
 def recording_windows(

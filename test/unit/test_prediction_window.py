@@ -75,7 +75,7 @@ def test_windows_and_bits_that_do_not_fit_are_refused():
 
 
 def test_without_a_model_every_prediction_is_invalid_and_names_its_step():
-    predictor = FailurePredictor(window_steps=4)
+    predictor = FailurePredictor()
     for k in range(6):
         result = predictor.on_signals("a", 3, k, 1234, vector(float(k)))
     assert (result.source_id, result.chunk_number, result.step) == ("a", 3, 5)
