@@ -29,6 +29,8 @@ NEW_EPISODE = "/salus/new_episode"
 ENABLE = "/salus/enable"
 RUN = "/salus/run"
 
+# Outcomes that a person tells of, where no rig does.
+EPISODE_LABEL = "/salus/episode_label"
 SIM_EPISODE = "/sim/episode"
 SIM_BLOCKS = "/sim/blocks"
 SIM_RESET = "/sim/reset"

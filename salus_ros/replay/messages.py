@@ -59,7 +59,7 @@ class MessageEncoder:
             GateState: (topics.SUPERVISOR_STATE, _salus("SupervisorState"), self._gate_state),
             Intervention: (topics.INTERVENTIONS, _salus("Intervention"), self._intervention),
             EpisodeStatus: (topics.SIM_EPISODE, _salus("Episode"), self._episode),
-            str: (topics.INSTRUCTION, STRING, lambda text, _: self._make(STRING, data=text)),
+            str: (topics.INSTRUCTION, STRING, lambda text, _: self.message(STRING, data=text)),
         }
 
     def knows(self, thing: object) -> bool:
@@ -74,7 +74,7 @@ class MessageEncoder:
     def image(self, camera: str, image: NDArray[np.uint8], stamp: int) -> tuple[str, str, bytes]:
         """Topic, type and bytes of an image [height, width, 3] RGB."""
         height, width, channels = image.shape
-        message = self._make(
+        message = self.message(
             IMAGE,
             header=self._header(stamp, f"{camera}_camera"),
             height=height,
@@ -89,7 +89,7 @@ class MessageEncoder:
         """CDR bytes of rosbags' form of a message."""
         return bytes(self._store.serialize_cdr(message, kind))
 
-    def _make(self, kind: str, /, **fields: Any) -> Any:
+    def message(self, kind: str, /, **fields: Any) -> Any:
         """A message; fields that aren't given are zero or empty."""
         for name, description in self._store.fielddefs[kind][1]:
             if name not in fields:
@@ -99,9 +99,10 @@ class MessageEncoder:
     def _empty(self, description: Any) -> Any:
         form, detail = int(description[0]), description[1]
         if form == 2:  # A message.
-            return self._make(detail)
+            return self.message(detail)
         if form != 1:  # An array: all of them are sequences here.
-            return [] if detail[0][1][0] == "string" else np.empty(0, detail[0][1][0])
+            element, kind = int(detail[0][0]), detail[0][1]
+            return [] if element == 2 or kind[0] == "string" else np.empty(0, kind[0])
         return {"string": "", "bool": False}.get(detail[0], 0)
 
     def _time(self, stamp: int) -> Any:
@@ -140,7 +141,7 @@ class MessageEncoder:
         return self._joints(command.stamp, columns, command.gripper)
 
     def _chunk(self, chunk: ActionChunk, _: int) -> Any:
-        return self._make(
+        return self.message(
             _salus("ActionChunk"),
             header=self._header(chunk.observation_stamp),
             source_id=chunk.source_id,
@@ -158,7 +159,7 @@ class MessageEncoder:
     def _policy_state(self, state: PolicyState, _: int) -> Any:
         distribution = state.distribution
         known = {} if distribution is None else _distribution_fields(distribution)
-        return self._make(
+        return self.message(
             _salus("PolicyState"),
             header=self._header(state.observation_stamp),
             source_id=state.source_id,
@@ -176,7 +177,7 @@ class MessageEncoder:
 
     def _signals(self, due: StepSignals, _: int) -> Any:
         step = due.step
-        return self._make(
+        return self.message(
             _salus("Signals"),
             header=self._header(step.observation_stamp),
             source_id=step.source_id,
@@ -190,7 +191,7 @@ class MessageEncoder:
     def _prediction(self, result: PredictionResult, _: int) -> Any:
         names = ("source_id", "chunk_number", "step", "valid", "alarm")
         numbers = ("episode_failure_probability", "episode_score", "alarm_threshold")
-        return self._make(
+        return self.message(
             _salus("FailurePrediction"),
             header=self._header(result.observation_stamp),
             horizons=np.array(result.horizons, np.float32),
@@ -204,11 +205,11 @@ class MessageEncoder:
         fields = {name: None for name, _ in self._store.fielddefs[kind][1]}
         known = {name: getattr(state, name) for name in fields if hasattr(state, name)}
         known |= {"mode": int(state.mode), "reasons": list(state.reasons)}
-        return self._make(kind, header=self._header(now), **known)
+        return self.message(kind, header=self._header(now), **known)
 
     def _intervention(self, record: Intervention, _: int) -> Any:
         names = ("sequence", "reason", "message", "source_id", "chunk_number", "count")
-        return self._make(
+        return self.message(
             _salus("Intervention"),
             header=self._header(record.stamp.ros),
             mode_before=int(record.mode_before),
@@ -222,7 +223,7 @@ class MessageEncoder:
 
     def _episode(self, status: EpisodeStatus, now: int) -> Any:
         names = ("number", "seed", "instruction", "disturbance", "success", "failure_type")
-        return self._make(
+        return self.message(
             _salus("Episode"),
             header=self._header(now),
             phase=int(status.phase),

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from salus_ros.interfaces import NANOSECONDS, Observation
-from salus_ros.replay.bag_writer import METADATA, BagWriter, Storage
-from salus_ros.replay.errors import BagError
+from salus_ros.replay.bag_writer import BagWriter, Storage
+from salus_ros.replay.episode_entry import custom_data
 from salus_ros.replay.messages import MessageEncoder
 from salus_ros.replay.offered_qos import qos_of_graph
 from salus_ros.replay.topic import Message
@@ -21,7 +18,6 @@ from salus_ros.sim.episode import EpisodeStatus
 
 # Stamps of an episode begin at one second: a stamp of zero means "unset" to many readers.
 START = NANOSECONDS
-EPISODE_KEY = "salus_episode"
 PARTIAL = ".partial"
 
 
@@ -78,16 +74,5 @@ class EpisodeBag:
                 for now, topic, _, data in self._gathered
             ]
         )
-        writer.close({EPISODE_KEY: json.dumps(description)})
+        writer.close(custom_data(description))
         partial.replace(folder)
-
-
-def described(folder: Path) -> dict[str, Any] | None:
-    """What `EpisodeBag.write` was told of a bag; None where it is another's. Raises BagError."""
-    try:
-        content = yaml.safe_load((folder / METADATA).read_text())
-        custom = content["rosbag2_bagfile_information"].get("custom_data") or {}
-        text = custom.get(EPISODE_KEY)
-        return None if text is None else dict(json.loads(text))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
-        raise BagError(f"{folder / METADATA} can't be read ({error})") from None

@@ -17,11 +17,12 @@ from typing import Any
 
 from salus_ros.policy.registry import make_backend
 from salus_ros.replay.bag_writer import Storage
+from salus_ros.replay.episode_entry import described
 from salus_ros.replay.errors import BagError
 from salus_ros.sim.lockstep import EpisodeRun, Lockstep, LockstepConfig
 from salus_ros.sim.lockstep_series import ROBOT, panda_limits, sim_calibration
 from salus_ros.sim.rig import Rig
-from salus_ros.sim.rollout_bag import PARTIAL, EpisodeBag, described
+from salus_ros.sim.rollout_bag import PARTIAL, EpisodeBag
 from salus_ros.sim.rollout_plan import PlannedEpisode, plan_episodes
 
 MANIFEST = "manifest.json"
