@@ -17,11 +17,11 @@ _HALVINGS = 60
 Interval = tuple[float, float]
 
 
-def rate_interval(hits: int, count: int) -> Interval:
-    """Exact (Clopper-Pearson) 95 % interval of a share: hits of count."""
+def rate_interval(hits: int, count: int, level: float = LEVEL) -> Interval:
+    """Exact (Clopper-Pearson) interval of a share, hits of count, by default at 95 %."""
     if count == 0:
         return 0.0, 1.0
-    tail = (1 - LEVEL) / 2
+    tail = (1 - level) / 2
     low = 0.0 if hits == 0 else _solve(lambda p: 1 - _at_most(hits - 1, count, p), tail)
     high = 1.0 if hits == count else _solve(lambda p: 1 - _at_most(hits, count, p), 1 - tail)
     return low, high

@@ -92,6 +92,12 @@ def supervisor(
             help="LeRobot data set for the sequences, a folder or hub id; else lock-step."
         ),
     ] = "",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Calibration to judge on the rig; else a new one."
+        ),
+    ] = None,
     json_file: Annotated[
         str, typer.Option("--json", help="File for the results; -: standard output.")
     ] = "",
@@ -107,8 +113,9 @@ def supervisor(
 
     Example: salus evaluate supervisor --data droid.npz --json supervisor.json
 
-    1000 more lock-step episodes are run to calibrate on: minutes in all. Exit code: 0 where it
-    ran, whatever it found; 1 where it could not run; 2 where there is nothing to evaluate.
+    Without --calibration, 1000 more lock-step episodes are run to calibrate on: minutes in all.
+    Exit code: 0 where it ran, whatever it found; 1 where it could not run; 2 where there is
+    nothing to evaluate.
     """
     from salus_ros.bench import supervisor_study as study
     from salus_ros.bench.provenance import provenance
@@ -119,7 +126,7 @@ def supervisor(
     console = Console(stderr=json_file == "-")
     try:
         rows = None if data is None else study.row_study(data, seed)
-        sequences = _sequences(dataset, episodes, seed, console)
+        sequences = _sequences(dataset, calibration, episodes, seed, console)
     except DetectorError as error:
         raise UserError(str(error)) from error
     content = {**study.together(rows, sequences), **provenance()}
@@ -134,8 +141,11 @@ def supervisor(
         _write(report, partial(write_report, report, content, trace))
 
 
-def _sequences(dataset: str, episodes: int, seed: int, console: Console) -> SequenceStudy | None:
+def _sequences(
+    dataset: str, calibration: Path | None, episodes: int, seed: int, console: Console
+) -> SequenceStudy | None:
     from salus_ros.bench import supervisor_study as study
+    from salus_ros.supervision.detectors import load_calibration
 
     if dataset:
         from salus_ros.bench.supervisor_lerobot import read_lerobot
@@ -143,9 +153,59 @@ def _sequences(dataset: str, episodes: int, seed: int, console: Console) -> Sequ
         return study.dataset_study(read_lerobot(dataset), dataset, seed)
     if not episodes:
         return None
+    known = None if calibration is None else load_calibration(calibration)
+    total = episodes if known else study.CALIBRATION_EPISODES + episodes
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("episodes", total=study.CALIBRATION_EPISODES + episodes)
-        return study.sequence_study(episodes, seed, partial(progress.advance, task))
+        advance = partial(progress.advance, progress.add_task("episodes", total=total))
+        return study.sequence_study(episodes, seed, advance, known)
+
+
+@app.command()
+def detectors(
+    calibration: Annotated[
+        str, typer.Option(help="Calibration: a path, or a file in config/.")
+    ] = "sim_panda_detectors.npz",
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes, each run twice.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the episodes.")] = 9,
+    config: Annotated[
+        str, typer.Option(help="Parameter file that names the policy.")
+    ] = "sim_panda.yaml",
+    latency: Annotated[
+        float, typer.Option(min=0, max=10, help="Time that an inference takes [s].")
+    ] = 0.03,
+    json_file: Annotated[
+        str, typer.Option("--json", help="File for the results; -: standard output.")
+    ] = "",
+) -> None:
+    """What the supervisor's detectors cost: task success and false HOLDs, with and without them.
+
+    The same undisturbed episodes of the rig twice, in lock-step.
+
+    Example: salus evaluate detectors --json detectors.json
+
+    Exit code: 0 where it ran, whatever it found; 1 where it could not run.
+    """
+    from salus_ros.bench.provenance import provenance
+    from salus_ros.bench.supervisor_success import success_study
+    from salus_ros.cli.calibrate import running_policy
+    from salus_ros.cli.supervisor_tables import success_table
+    from salus_ros.resources import config_file
+    from salus_ros.supervision.detectors import DetectorError, load_calibration
+
+    console = Console(stderr=json_file == "-")
+    policy = running_policy(config, latency)
+    try:
+        file = Path(calibration) if Path(calibration).is_file() else config_file(calibration)
+        loaded = load_calibration(file)
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("episodes", total=2 * episodes)
+            advance = partial(progress.advance, task)
+            found = success_study(loaded, episodes, seed, policy, advance)
+    except (DetectorError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
+    console.print(success_table(found))
+    if json_file:
+        write_json(json_file, {**found, **provenance()})
 
 
 def _recorded(file: Path) -> WeightRow:

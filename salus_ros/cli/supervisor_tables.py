@@ -15,6 +15,35 @@ def supervisor_tables(content: dict[str, Any]) -> list[Table]:
     return tables
 
 
+def success_table(found: dict[str, Any]) -> Table:
+    """Task success with and without the detectors."""
+    table = Table("detectors", "successes", "rate", "95 %", "mean time")
+    table.title = "the same undisturbed episodes"
+    for name in ("off", "on"):
+        share = found[name]
+        table.add_row(
+            name,
+            f"{share['count']} of {share['of']}",
+            f"{share['rate']:.4f}",
+            _span(share["interval"]),
+            f"{found['mean_seconds'][name]:.2f} s",
+        )
+    held = found["episodes_with_false_hold"]
+    table.add_row(
+        "false HOLD",
+        f"{held['count']} of {held['of']}",
+        f"{held['rate']:.4f}",
+        _span(held["interval"]),
+        "",
+    )
+    low, high = found["difference_interval"]
+    table.caption = (
+        f"difference {found['difference']:+.4f}, 95 % {low:+.4f} to {high:+.4f}; "
+        f"McNemar's exact p {found['mcnemar_exact_p']:.3g}"
+    )
+    return table
+
+
 def _rows(content: dict[str, Any]) -> Table:
     intervals = content["intervals"]
     table = Table("fault", "AUC", "detected", "95 %", title="single rows, cross-validated")
