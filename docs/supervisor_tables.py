@@ -88,7 +88,7 @@ def _gate(result: Any, file: str) -> str:
          "met" if b["met"] else "**missed**"]
         for b in result["bounds"]
     ]  # fmt: skip
-    parts = [_source(result, file, "salus bench gate"), _table(head, rows)]
+    parts = [_source(result, file, result["command"]), _table(head, rows)]
     parts += [_table([f"a {group}: what", "p50 µs", "p99 µs"], _profile_rows(by_name))
               for group, by_name in result["tick_us"]["by_check"].items()]  # fmt: skip
     return "\n\n".join([*parts, _table(["bound", "measured", "at most", ""], bounds)])

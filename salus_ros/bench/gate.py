@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from salus_ros.bench.gate_run import BenchError, Measured, Setting, measure_setting
+from salus_ros.bench.gate_profile import DETECTORS
+from salus_ros.bench.gate_run import CHECKS_ON, BenchError, Measured, Setting, measure_setting
 from salus_ros.bench.gate_statistics import profile_figures, setting_figures
 
 RATES = (100, 500, 1000)
@@ -25,17 +27,18 @@ CHUNK_BOUND = 1
 Progress = Callable[[Setting, float], None]
 
 
-def settings(rates: Sequence[int], schedulers: Sequence[str]) -> list[Setting]:
+def settings(rates: Sequence[int], schedulers: Sequence[str], detectors: str) -> list[Setting]:
     """All that are measured; last, one that times callables, at the first rate."""
-    plain = [Setting(rate, name == FIFO) for name in schedulers for rate in rates]
-    return [*plain, Setting(rates[0], schedulers[0] == FIFO, profile=True)]
+    plain = [
+        Setting(rate, name == FIFO, detectors=detectors) for name in schedulers for rate in rates
+    ]
+    return [*plain, replace(plain[0], profile=True)]
 
 
 def measure(
     config: Path,
     seconds: float,
-    rates: Sequence[int],
-    schedulers: Sequence[str],
+    wanted: Sequence[Setting],
     on_progress: Progress,
 ) -> dict[str, Any]:
     """Measure each setting for so long [s]; the first scheduler's ratios are also flat.
@@ -43,7 +46,7 @@ def measure(
     Raises BenchError, one line, where a setting can't be measured.
     """
     found: dict[Setting, Measured] = {}
-    for setting in settings(rates, schedulers):
+    for setting in wanted:
         found[setting] = _measure_twice(setting, config, seconds, partial(on_progress, setting))
     return collect(found, seconds)
 
@@ -77,6 +80,7 @@ def collect(found: Mapping[Setting, Measured], seconds: float) -> dict[str, Any]
         "ratios": schedulers[first]["ratios"],
         "tick_us": {**_worst_tick(schedulers), "by_check": profile},
         "new_chunk_ticks": _worst_chunk(schedulers),
+        "checks": {"detectors": DETECTORS in profile.get("tick", {}), **CHECKS_ON},
         "bounds": bounds(schedulers),
         "schedulers": schedulers,
         "seconds": seconds,

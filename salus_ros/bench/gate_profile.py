@@ -17,6 +17,7 @@ from typing import Any
 
 _SUPERVISION = "salus_ros.supervision"
 _NODE = "salus_ros.nodes.safety_supervisor"
+DETECTORS = "8 detectors"
 
 PROFILED: Mapping[str, str] = MappingProxyType(
     {
@@ -36,11 +37,11 @@ PROFILED: Mapping[str, str] = MappingProxyType(
         "3 joint state's age, 7 tracking": f"{_SUPERVISION}.measurement:Measurement.causes",
         "3 plan's age": f"{_SUPERVISION}.plan_keeper:PlanKeeper.causes",
         "heartbeats": f"{_SUPERVISION}.parties:Heartbeats.causes",
-        "8 detectors": f"{_SUPERVISION}.detector_guard:DetectorGuard.causes",
+        DETECTORS: f"{_SUPERVISION}.detector_guard:DetectorGuard.causes",
         "9 failure prediction": f"{_SUPERVISION}.prediction_gate:PredictionGate.causes",
         "10 enable switch": f"{_SUPERVISION}.prediction_gate:EnableSwitch.causes",
         "motion, with 5 and 6": f"{_SUPERVISION}.follower:Follower.move",
-        "5 can still stop, with 6": f"{_SUPERVISION}.stop:Stop.from_state",
+        "5 can still stop, with 6": f"{_SUPERVISION}.stop:Stop.certify",
         "6 workspace and tool speed of a stop": f"{_SUPERVISION}.space_guard:SpaceGuard.blocks",
         "4 distance from the plan": f"{_SUPERVISION}.plan_judge:PlanJudge.judge",
         "modes": f"{_SUPERVISION}.modes:ModeMachine.update",

@@ -52,11 +52,15 @@ class BenchError(RuntimeError):
 
 @dataclass(frozen=True)
 class Setting:
-    """What is varied: commands per second, SCHED_FIFO or not, callables timed or not."""
+    """What is varied: commands per second, SCHED_FIFO or not, callables timed or not.
+
+    detectors: their calibration; "": that of the parameter file, if it names one.
+    """
 
     rate: int
     fifo: bool
     profile: bool = False
+    detectors: str = ""
 
     @property
     def priority(self) -> int:
@@ -130,6 +134,8 @@ def _processes(setting: Setting, config: Path, folder: Path) -> list[NodeProcess
             "journal_folder": str(folder / "journal"),
         },
     }
+    if setting.detectors:
+        parameters[SUPERVISOR]["detector_calibration"] = setting.detectors
     graph = [node for node in graph_processes(config, True, parameters) if node.name != SUPERVISOR]
     return [*graph, *_recorded(setting, config, folder, parameters[SUPERVISOR])]
 

@@ -33,6 +33,9 @@ def gate(
         str, typer.Option(help="fifo, default, or both (fifo where this process may).")
     ] = "both",
     config: Annotated[str, typer.Option(help="Parameter file.")] = "sim_panda",
+    detectors: Annotated[
+        str, typer.Option(help="Calibration of the detectors; empty: the parameter file's.")
+    ] = "",
 ) -> None:
     """Time the supervisor's commands beside a bare timer node, in the same run, on busy cores.
 
@@ -45,13 +48,13 @@ def gate(
     Exit code: 0 where it ran, whatever it measured; 1 where the graph failed; 130 after Ctrl-C.
     """
     require_ros()
-    from salus_ros.bench.gate import measure
+    from salus_ros.bench.gate import measure, settings
     from salus_ros.bench.gate_run import BenchError, use_own_domain
     from salus_ros.bench.provenance import provenance
 
     console = Console(stderr=json_file == "-")
-    path, wanted = parameter_file(config), _rates(rates)
-    schedulers = _schedulers(scheduler, console)
+    path = parameter_file(config)
+    wanted = settings(_rates(rates), _schedulers(scheduler, console), detectors)
     interrupt_on_signals()
     use_own_domain()
     try:
@@ -61,15 +64,20 @@ def gate(
             def show(setting: Setting, done: float) -> None:
                 progress.update(task, description=setting.text, completed=done)
 
-            results = measure(path, seconds, wanted, schedulers, show)
+            results = measure(path, seconds, wanted, show)
     except BenchError as error:
         raise UserError(str(error)) from error
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     for table in gate_tables(results):
         console.print(table)
+    if not results["checks"]["detectors"]:
+        console.print("the detectors (check 8) are off: give --detectors", style="yellow")
     if json_file:
-        write_json(json_file, {"benchmark": "gate", **results, **provenance()})
+        command = f"salus bench gate --seconds {seconds:g} --rates {rates}"
+        command += f" --scheduler {scheduler} --config {config}"
+        command += f" --detectors {detectors}" if detectors else ""
+        write_json(json_file, {"benchmark": "gate", "command": command, **results, **provenance()})
 
 
 def _rates(text: str) -> list[int]:
