@@ -65,12 +65,13 @@ class LeRobotBackend:
         for name, value in (("checkpoint", checkpoint), ("mapping", mapping)):
             if not value:
                 raise CheckpointError(f"policy 'lerobot' needs the parameter {name}, which is ''")
+        if action_samples < 1:
+            raise CheckpointError(f"action_samples is {action_samples}: it must be at least 1")
         self._mapping = load_mapping(Path(mapping).expanduser())
         self._layout = RobotLayout(self._mapping, tuple(joint_names), gripper_name)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._device = torch.device(device)
+        self._device = _device(device)
         model = self._mapping.vision_language_model
-        self._loaded = load_checkpoint(checkpoint, device, model)
+        self._loaded = load_checkpoint(checkpoint, str(self._device), model)
         check(self._loaded, self._mapping, self._layout)
         _refuse_dropout(self._loaded.config.type, dropout_passes)
         _set_precision(self._loaded, precision)
@@ -163,6 +164,19 @@ class LeRobotBackend:
         if len(samples) == 1 or self._range is None:
             return None
         return distribution_of_samples(samples[:, : self._window], *self._range)
+
+
+def _device(name: str) -> torch.device:
+    if not name:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        line = " ".join(str(error).split())
+        raise CheckpointError(f"device '{name}' is none that PyTorch knows: {line}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise CheckpointError(f"device '{name}': PyTorch finds no CUDA here; use device: cpu")
+    return device
 
 
 def _latent(drawn: Drawn) -> NDArray[np.float32]:

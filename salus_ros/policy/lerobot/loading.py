@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers.utils.hub
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from safetensors import SafetensorError
@@ -127,6 +126,7 @@ def _offline() -> Iterator[None]:
 
 def _load(folder: Path, device: str, vision_language: str) -> Checkpoint:
     config = _config(folder, device, vision_language)
+    _require_vision_language(config)
     policy = get_policy_class(config.type)(config)
     _load_weights(policy, folder / WEIGHTS, device)
     policy.to(device).eval()
@@ -138,8 +138,6 @@ def _load(folder: Path, device: str, vision_language: str) -> Checkpoint:
 
 
 def _config(folder: Path, device: str, vision_language: str) -> Any:
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise CheckpointError(f"device '{device}': PyTorch finds no CUDA here; use device: cpu")
     config = PreTrainedConfig.from_pretrained(folder)
     if config.use_peft:
         raise CheckpointError(f"{folder} is a PEFT adapter: merge it into its policy first")
@@ -155,6 +153,20 @@ def _config(folder: Path, device: str, vision_language: str) -> Any:
         if hasattr(config, name):
             setattr(config, name, value)
     return config
+
+
+def _require_vision_language(config: Any) -> None:
+    """SmolVLA is built from another model's configuration and tokenizer, of which only names
+    stand in the checkpoint.
+    """
+    name = getattr(config, "vlm_model_name", "")
+    if not name or Path(name).is_dir() or not constants.HF_HUB_OFFLINE:
+        return
+    if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+        raise CheckpointError(
+            f"the policy is built from '{name}', which is not on this machine: fetch it with "
+            f"`hf download {name}`, or name its folder in the mapping as vision_language_model"
+        )
 
 
 def _load_weights(policy: Any, file: Path, device: str) -> None:
