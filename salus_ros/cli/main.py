@@ -17,6 +17,7 @@ from salus_ros.cli import (
     journal,
     record,
     record_demos,
+    train,
     up,
 )
 from salus_ros.cli.errors import UserError
@@ -36,6 +37,7 @@ app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(journal.app, name="journal")
 record.app.command(name="demos")(record_demos.demos)
 app.add_typer(record.app, name="record")
+app.add_typer(train.app, name="train")
 
 
 def _show_version(wanted: bool) -> None:

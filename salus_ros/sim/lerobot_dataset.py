@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +121,15 @@ def read_info(folder: Path) -> dict[str, Any]:
     return info
 
 
-def read_files(folder: Path) -> Iterator[pa.Table]:
-    """The parquet files in order."""
-    for path in sorted((folder / "data" / "chunk-000").glob("file-*.parquet")):
-        yield pq.read_table(path)
+def data_files(folder: Path) -> list[Path]:
+    """The parquet files in order; the last may be in the making (see complete_files)."""
+    return sorted((folder / "data" / "chunk-000").glob("file-*.parquet"))
+
+
+def complete_files(folder: Path) -> int:
+    """How many of them the meta data knows of."""
+    episodes = pq.read_table(folder / _EPISODES, columns=["data/file_index"])
+    return 1 + max(episodes.column(0).to_pylist())
 
 
 def decode(image: dict[str, Any]) -> NDArray[np.uint8]:

@@ -1,0 +1,1 @@
+"""The built-in VLA: vision encoder, instruction, state, and a flow-matching action expert."""

@@ -1,0 +1,33 @@
+"""One step of the flow with this package's expert, everything constant made beforehand."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from salus_ros.policy.flow.network import Expert, Prefix
+from salus_ros.policy.flow.sampler import Held, flow_times
+
+
+class ExpertStep:
+    """Velocity of the flow at each Euler step; `held` are the prefix's keys, then its values."""
+
+    def __init__(self, expert: Expert, steps: int) -> None:
+        self._expert = expert
+        self._times = flow_times(steps)
+        device = next(expert.parameters()).device
+        with torch.no_grad():
+            times = [torch.tensor([t], device=device) for t in self._times]
+            self._modulations = [expert.modulations(time) for time in times]
+
+    def __call__(self, x: Tensor, i: int, held: Held) -> Tensor:
+        """x [batch, rows, dims] at step i; held of batch 1 serves the whole batch."""
+        half = len(held) // 2
+        prefix = Prefix(held[:half], held[half:], x)
+        clean: Tensor = self._expert(x, prefix, self._modulations[i])
+        return (clean - x) / (1.0 - self._times[i])
+
+
+def held_of(prefix: Prefix) -> Held:
+    """What stays the same over the flow."""
+    return (*prefix.keys, *prefix.values)

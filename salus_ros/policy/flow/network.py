@@ -1,0 +1,261 @@
+"""The network: images, words and state become a prefix; an expert turns noise into a chunk.
+
+Vision: a convolutional stem a camera; its features are pooled under learned attention maps, some
+of them asked for by the instruction, into a few tokens that carry where the maps' centres lie
+(TokenLearner, Ryoo et al., arXiv 2106.11297; spatial soft arg-max, Finn et al., arXiv 1509.06113).
+A position is thus a number, not a place in a grid, and needs no large image. Prefix: a plain
+pre-norm transformer over image tokens, instruction and state. Expert: a transformer over the action
+tokens that also attends to the prefix, whose keys and values are made once per chunk; the flow's
+time enters as scales and shifts of its norms, made once for all.
+
+The expert predicts the clean chunk x1, from which the flow's velocity is (x1 - x) / (1 - t): the
+last Euler step then ends exactly on a prediction (Li and He, arXiv 2511.13720).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from salus_ros.policy.flow.config import FlowConfig
+
+
+class Prefix(NamedTuple):
+    """What the expert needs of an observation.
+
+    keys, values: of each expert layer [batch, heads, tokens, width / heads]. latent [batch, width].
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    latent: Tensor
+
+
+class Scene(NamedTuple):
+    """Image tokens before the instruction is known: features of each camera."""
+
+    features: tuple[Tensor, ...]
+
+
+class Stem(nn.Module):
+    """Image [batch, 3, size, size] in [0, 1] to features [batch, channels, size / 4, size / 4]."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        a, b, c, d = channels
+        self.layers = nn.ModuleList(
+            [
+                nn.Conv2d(3, a, 5, 2, 2),
+                nn.Conv2d(a, b, 3, 2, 1),
+                nn.Conv2d(b, c, 3, 1, 1),
+                nn.Conv2d(c, d, 3, 1, 1),
+            ]
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """See the class."""
+        x = (image - 0.5) * 2.0
+        for layer in self.layers:
+            x = F.relu(layer(x))
+        return x
+
+
+class Pooling(nn.Module):
+    """Features to tokens: means under attention maps, and the maps' centres and spreads."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        channels, tokens = config.channels[-1], config.image_tokens
+        self.asked = tokens // 3
+        self.maps = nn.Linear(channels, tokens - self.asked)
+        self.query = nn.Linear(config.width, self.asked * channels)
+        self.key = nn.Linear(channels, channels)
+        self.project = nn.Linear(channels + 4, config.width)
+        self.place = nn.Parameter(torch.randn(tokens, config.width) * 0.02)
+        side = config.image_size // 4
+        axis = (torch.arange(side) + 0.5) / side * 2 - 1
+        grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+        self.register_buffer("grid", torch.cat([grid, grid**2], 1), persistent=False)
+
+    def forward(self, features: Tensor, instruction: Tensor) -> Tensor:
+        """features [batch, channels, h, w], instruction [batch, width] -> [batch, tokens, width]."""
+        x = features.flatten(2).transpose(1, 2)
+        query = self.query(instruction).view(len(x), self.asked, -1)
+        asked = query @ self.key(x).transpose(1, 2) / math.sqrt(x.shape[-1])
+        logits = torch.cat([self.maps(x).transpose(1, 2), asked], 1).float()
+        attention = logits.softmax(-1)
+        moments = attention @ self.grid
+        centre, spread = moments[..., :2], moments[..., 2:] - moments[..., :2] ** 2
+        pooled = attention.to(x.dtype) @ x
+        tokens = torch.cat([pooled, centre.to(x.dtype), spread.to(x.dtype)], -1)
+        return self.project(tokens) + self.place
+
+
+class Mlp(nn.Module):
+    """Two layers."""
+
+    def __init__(self, width: int, hidden: int, out: int | None = None) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width if out is None else out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., width] -> [..., out]."""
+        return self.down(F.silu(self.up(x)))
+
+
+def _heads(x: Tensor, heads: int) -> Tensor:
+    batch, tokens, width = x.shape
+    return x.view(batch, tokens, heads, width // heads).transpose(1, 2)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Softmax attention of [batch, heads, tokens, size]; a key batch of 1 serves all queries."""
+    weights = (query @ key.transpose(-1, -2)) * query.shape[-1] ** -0.5
+    result = weights.softmax(-1) @ value
+    return result.transpose(1, 2).flatten(2)
+
+
+class PrefixLayer(nn.Module):
+    """A pre-norm transformer layer."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp = Mlp(width, config.mlp_width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, tokens, width]."""
+        q, k, v = (_heads(part, self.heads) for part in self.qkv(self.norm(x)).chunk(3, -1))
+        x = x + self.out(attend(q, k, v))
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class ExpertLayer(nn.Module):
+    """Attention among the action tokens, to the prefix, and an MLP; norms moved by the time."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.cross_norm = nn.LayerNorm(width)
+        self.cross_query = nn.Linear(width, width)
+        self.cross_key_value = nn.Linear(width, 2 * width)
+        self.cross_out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.mlp = Mlp(width, config.expert_mlp_width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.modulation = nn.Linear(width, 4 * width)
+
+    def keys_values(self, prefix: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the prefix, which stay the same over the flow."""
+        key, value = self.cross_key_value(prefix).chunk(2, -1)
+        return _heads(key, self.heads), _heads(value, self.heads)
+
+    def forward(self, x: Tensor, key: Tensor, value: Tensor, modulation: Tensor) -> Tensor:
+        """x [batch, tokens, width]; modulation [batch or 1, 1, 4 * width] of this layer."""
+        scale, shift, mlp_scale, mlp_shift = modulation.chunk(4, -1)
+        normed = self.norm(x) * (1 + scale) + shift
+        q, k, v = (_heads(part, self.heads) for part in self.qkv(normed).chunk(3, -1))
+        x = x + self.out(attend(q, k, v))
+        query = _heads(self.cross_query(self.cross_norm(x)), self.heads)
+        x = x + self.dropout(self.cross_out(attend(query, key, value)))
+        normed = self.mlp_norm(x) * (1 + mlp_scale) + mlp_shift
+        return x + self.dropout(self.mlp(normed))
+
+
+class Expert(nn.Module):
+    """From a noisy chunk to the clean one."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.config = config
+        size = config.rows_per_token * config.dims
+        self.enter = nn.Linear(size, width)
+        self.place = nn.Parameter(torch.randn(config.action_tokens, width) * 0.02)
+        self.time = Mlp(64, width, width)
+        self.layers = nn.ModuleList([ExpertLayer(config) for _ in range(config.expert_layers)])
+        self.norm = nn.LayerNorm(width)
+        self.leave = nn.Linear(width, size)
+
+    def modulations(self, time: Tensor) -> tuple[Tensor, ...]:
+        """Of each layer [batch, 1, 4 * width], for flow times [batch] in [0, 1)."""
+        frequencies = torch.exp(
+            torch.linspace(0.0, math.log(1000.0), 32, device=time.device, dtype=torch.float32)
+        )
+        angles = time.float()[:, None] * frequencies
+        embedded = F.silu(self.time(torch.cat([angles.sin(), angles.cos()], -1)))
+        return tuple(layer.modulation(embedded)[:, None] for layer in self.layers)
+
+    def forward(self, noisy: Tensor, prefix: Prefix, modulations: tuple[Tensor, ...]) -> Tensor:
+        """noisy [batch, rows, dims] normalised -> clean chunk, likewise."""
+        batch = len(noisy)
+        x = self.enter(noisy.reshape(batch, self.config.action_tokens, -1)) + self.place
+        layers = zip(self.layers, prefix.keys, prefix.values, modulations, strict=True)
+        for layer, key, value, modulation in layers:
+            x = layer(x, key, value, modulation)
+        return self.leave(self.norm(x)).reshape(batch, self.config.rows, self.config.dims)
+
+
+class FlowNetwork(nn.Module):
+    """The whole policy network."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.stems = nn.ModuleList([Stem(config.channels) for _ in config.cameras])
+        self.poolings = nn.ModuleList([Pooling(config) for _ in config.cameras])
+        self.words = nn.Embedding(len(config.words), 16)
+        self.instruction = Mlp(16 * config.longest_instruction, width)
+        self.instruction.up = nn.Linear(16 * config.longest_instruction, width)
+        self.instruction.down = nn.Linear(width, width)
+        self.state = Mlp(config.state_size, 2 * width, width)
+        self.layers = nn.ModuleList([PrefixLayer(config) for _ in range(config.layers)])
+        self.norm = nn.LayerNorm(width)
+        self.expert = Expert(config)
+
+    def see(self, images: Tensor) -> Scene:
+        """images [batch, cameras, 3, size, size] in [0, 1]."""
+        stems = enumerate(self.stems)
+        return Scene(tuple(stem(images[:, i]) for i, stem in stems))
+
+    def tokens(self, scene: Scene, words: Tensor, state: Tensor) -> Tensor:
+        """words [batch, longest_instruction] indices, state [batch, state_size] normalised.
+
+        Returns [batch, tokens, width]: image tokens of each camera, instruction, state.
+        """
+        instruction = self.instruction(self.words(words).flatten(1))
+        poolings = zip(self.poolings, scene.features, strict=True)
+        images = [pool(features, instruction) for pool, features in poolings]
+        return torch.cat([*images, instruction[:, None], self.state(state)[:, None]], 1)
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """The prefix's last hidden states [batch, tokens, width]."""
+        for layer in self.layers:
+            tokens = layer(tokens)
+        hidden: Tensor = self.norm(tokens)
+        return hidden
+
+    def prefix(self, hidden: Tensor) -> Prefix:
+        """Keys and values for the expert; the latent is the mean over the tokens."""
+        pairs = [layer.keys_values(hidden) for layer in self.expert.layers]
+        keys, values = zip(*pairs, strict=True)
+        return Prefix(tuple(keys), tuple(values), hidden.mean(1))
+
+    def forward(self, images: Tensor, words: Tensor, state: Tensor) -> Prefix:
+        """From an observation to the prefix."""
+        return self.prefix(self.encode(self.tokens(self.see(images), words, state)))

@@ -1,0 +1,125 @@
+"""From noise to a chunk: Euler steps of a flow, eagerly or as one captured CUDA graph.
+
+The sampler knows an expert only by what it does in one step, so it serves any: `step(x, i, held)`
+gives the flow's velocity at step i, and `held` is all that stays the same over the steps (prefix
+keys and values). Whatever depends on the step alone, such as time embeddings, the step has made
+beforehand.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Held = tuple[Tensor, ...]
+Step = Callable[[Tensor, int, Held], Tensor]
+SamplerMode = Literal["eager", "graph"]
+SAMPLER_MODES: tuple[str, ...] = ("eager", "graph")
+
+_WARM_UP = 3
+"""Runs before capture: libraries make their workspaces in the first ones."""
+_log = logging.getLogger(__name__)
+_fallback_said = False
+
+
+def flow_times(steps: int) -> tuple[float, ...]:
+    """Flow time of each Euler step: 0 is noise, 1 the chunk."""
+    if steps < 1:
+        raise ValueError(f"{steps} flow steps: at least 1 is needed")
+    return tuple(i / steps for i in range(steps))
+
+
+def integrate(step: Step, steps: int, noise: Tensor, held: Held) -> Tensor:
+    """Euler steps from noise [batch, rows, dims] to a chunk of the same shape."""
+    x = noise
+    for i in range(steps):
+        x = x + step(x, i, held) / steps
+    return x
+
+
+class EagerSampler:
+    """Runs the steps one by one."""
+
+    mode = "eager"
+
+    def __init__(self, step: Step, steps: int) -> None:
+        flow_times(steps)
+        self._step = step
+        self._steps = steps
+
+    @torch.no_grad()
+    def __call__(self, noise: Tensor, held: Sequence[Tensor]) -> Tensor:
+        """Chunk of the noise's shape [batch, rows, dims]."""
+        return integrate(self._step, self._steps, noise, tuple(held))
+
+
+class GraphSampler:
+    """Replays all steps as one CUDA graph over static buffers.
+
+    Captured for the shapes of an example; inputs are copied into the buffers, the result is a
+    copy. A call with other shapes raises ValueError: it would read what isn't there.
+    """
+
+    mode = "graph"
+
+    def __init__(self, step: Step, steps: int, noise: Tensor, held: Sequence[Tensor]) -> None:
+        flow_times(steps)
+        self._noise = noise.detach().clone()
+        self._held = tuple(tensor.detach().clone() for tensor in held)
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream), torch.no_grad():
+            for _ in range(_WARM_UP):
+                integrate(step, steps, self._noise, self._held)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.no_grad(), torch.cuda.graph(self._graph):
+            self._result = integrate(step, steps, self._noise, self._held)
+
+    def __call__(self, noise: Tensor, held: Sequence[Tensor]) -> Tensor:
+        """Chunk of the noise's shape [batch, rows, dims]."""
+        self._fill(self._noise, noise)
+        for buffer, tensor in zip(self._held, held, strict=True):
+            self._fill(buffer, tensor)
+        self._graph.replay()
+        return self._result.clone()
+
+    @staticmethod
+    def _fill(buffer: Tensor, tensor: Tensor) -> None:
+        if buffer.shape != tensor.shape or buffer.dtype != tensor.dtype:
+            raise ValueError(
+                f"the graph was captured for {tuple(buffer.shape)} {buffer.dtype}, not for "
+                f"{tuple(tensor.shape)} {tensor.dtype}: capture it anew"
+            )
+        buffer.copy_(tensor)
+
+
+Sampler = EagerSampler | GraphSampler
+
+
+def make_sampler(
+    mode: str, step: Step, steps: int, noise: Tensor, held: Sequence[Tensor]
+) -> Sampler:
+    """A sampler in this mode for inputs like these.
+
+    Where there is no CUDA, `graph` falls back to eager, which is said once in the log. Raises
+    ValueError for an unknown mode.
+    """
+    if mode not in SAMPLER_MODES:
+        raise ValueError(f"unknown sampler mode {mode!r}; known: {', '.join(SAMPLER_MODES)}")
+    if mode == "graph" and noise.is_cuda:
+        return GraphSampler(step, steps, noise, held)
+    if mode == "graph":
+        _say_fallback()
+    return EagerSampler(step, steps)
+
+
+def _say_fallback() -> None:
+    global _fallback_said  # noqa: PLW0603
+    if not _fallback_said:
+        _fallback_said = True
+        _log.warning("no CUDA here: the sampler runs eagerly instead of as a CUDA graph")
