@@ -36,6 +36,7 @@ from salus_ros.cli.processes import (
     temporary_log_folder,
 )
 from salus_ros.interfaces import nanoseconds
+from salus_ros.replay.bag_writer import Storage
 
 if TYPE_CHECKING:
     from salus_ros.nodes.graph_client import GraphClient
@@ -69,8 +70,9 @@ def demo(
     ] = "",
     disturbance: Annotated[str, typer.Option(help="Disturbance of each episode.")] = "",
     record: Annotated[
-        Path | None, typer.Option(help="New folder to record all topics to (mcap bag).")
+        Path | None, typer.Option(help="New folder to record all topics to (rosbag2).")
     ] = None,
+    storage: Annotated[Storage, typer.Option(help="File format of --record.")] = Storage.MCAP,
     lock_step: Annotated[
         bool, typer.Option("--lock-step/--real-time", help="One process, no DDS, no waiting.")
     ] = False,
@@ -101,7 +103,7 @@ def demo(
         if lock_step:
             _run_lockstep(options, statistics, console, record)
         else:
-            _run(options, statistics, console, record, headless)
+            _run(options, statistics, console, (record, storage), headless)
     except KeyboardInterrupt:
         interrupted = True
     console.print(outcome_table(options.results))
@@ -142,7 +144,7 @@ def _run(
     options: DemoOptions,
     statistics: ControlStatistics,
     console: Console,
-    record: Path | None,
+    record: tuple[Path | None, Storage],
     headless: bool,
 ) -> None:
     """Start the graph, run the episodes, end the graph; raises UserError where it fails."""
@@ -166,14 +168,18 @@ def _run(
         if domain is not None:
             _refuse_second_graph(client, domain)
         group = stack.enter_context(ProcessGroup(_processes(options, headless), log_folder))
-        if record is not None:
-            stack.enter_context(client.recording(record))
+        folder, storage = record
+        recorder = None
+        if folder is not None:
+            recorder = stack.enter_context(client.recording(folder, storage))
         view = stack.enter_context(LiveView(console, client, statistics, options.episodes))
         try:
             _bring_up(client, group)
             _run_episodes(options, client, group, view)
         except GraphError as error:
             raise UserError(_explained(str(error), group)) from error
+        if recorder is not None and recorder.problem:
+            raise UserError(recorder.problem)
 
 
 def _run_lockstep(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +21,8 @@ from std_srvs.srv import SetBool, Trigger
 from salus_ros.nodes import qos, topics
 from salus_ros.nodes.conversions import stamp_of
 from salus_ros.nodes.recorder import Recorder
+from salus_ros.replay.bag_writer import BagWriter, Storage
+from salus_ros.replay.errors import BagError
 
 SETTLING = 2.0  # s; longest time that the rig takes to rest after the last command
 
@@ -164,13 +164,12 @@ class GraphClient:
             raise GraphError(f"{name} gave no answer within {timeout:g} s")
         return future.result()
 
-    def recording(self, folder: Path) -> Recorder:
-        """Records all topics while open. Raises GraphError where salus_msgs can't be found."""
-        for prefix in (*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix):
-            share = Path(prefix) / "share" / "salus_msgs"
-            if prefix and share.is_dir():
-                return Recorder(self.node, folder, share)
-        raise GraphError("share/salus_msgs is in no ament prefix: source the workspace's install")
+    def recording(self, folder: Path, storage: Storage = Storage.MCAP) -> Recorder:
+        """Records all topics while open. Raises GraphError where the bag can't be made."""
+        try:
+            return Recorder(self.node, BagWriter(folder, storage))
+        except BagError as error:
+            raise GraphError(str(error)) from error
 
     def node_names(self) -> list[str]:
         """Names of all nodes that discovery has found."""

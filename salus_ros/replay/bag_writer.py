@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from enum import Enum
@@ -91,18 +92,20 @@ class BagWriter:
             self._file.append(messages)
             self.summary.count(messages)
             self._write_metadata()
-        except OSError as error:
-            raise BagError(f"can't write {self._path}: {error.strerror}") from None
+        except (OSError, sqlite3.Error) as error:
+            line = getattr(error, "strerror", "") or error
+            raise BagError(f"can't write {self._path}: {line}") from None
 
     def _write_metadata(self) -> None:
         write_metadata(self._folder, self.summary.describe(self._topics))
 
     def close(self, custom_data: dict[str, str] | None = None) -> None:
-        """End the bag. custom_data: what metadata.yaml shall say beside."""
-        self._file.append([])
-        self._file.close()
+        """End the bag. custom_data: what metadata.yaml shall say beside. Raises BagError."""
         self.summary.custom_data.update(custom_data or {})
-        self._write_metadata()
+        try:
+            self.append([])
+        finally:
+            self._file.close()
 
     def __enter__(self) -> BagWriter:
         return self
@@ -119,13 +122,14 @@ class BagSummary:
     def __init__(self, identifier: str, file_name: str) -> None:
         self._identifier, self._file_name = identifier, file_name
         self._first, self._last = 2**63 - 1, 0
-        self._counts: Counter[int] = Counter()
+        # Messages by the topic's number.
+        self.counts: Counter[int] = Counter()
         self.custom_data: dict[str, str] = {}
 
     @property
     def messages(self) -> int:
         """How many there are."""
-        return sum(self._counts.values())
+        return sum(self.counts.values())
 
     @property
     def span(self) -> tuple[int, int]:
@@ -135,7 +139,7 @@ class BagSummary:
     def count(self, messages: Sequence[Message]) -> None:
         """Take in messages that were written."""
         for number, time, _ in messages:
-            self._counts[number] += 1
+            self.counts[number] += 1
             self._first, self._last = min(self._first, time), max(self._last, time)
 
     def describe(self, topics: Sequence[Topic]) -> dict[str, Any]:
@@ -171,7 +175,7 @@ class BagSummary:
             "offered_qos_profiles": list(topic.qos),
             "type_description_hash": topic.digest,
         }
-        return {"topic_metadata": metadata, "message_count": self._counts[topic.number]}
+        return {"topic_metadata": metadata, "message_count": self.counts[topic.number]}
 
 
 class _PlainDumper(yaml.SafeDumper):
