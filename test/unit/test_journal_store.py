@@ -334,3 +334,16 @@ def test_the_file_that_is_written_is_never_deleted(folder):
     assert apply() == ""
     store.close()
     assert len(journal_files(folder)) == 1
+
+
+def test_a_line_that_tells_of_another_deleted_line_is_no_excuse(folder):
+    write(folder, 9, max_bytes=600)
+    first, second, *_ = journal_files(folder)
+    number = int(second.stem.split("-")[1]) - 1
+    store, _ = retained(folder, 1 << 20)
+    details = {"file": first.name, "sequence": number, "hash": "0" * 64}
+    store.append(json.dumps({"reason": DELETED, "details": details})[1:-1].encode())
+    store.sync()
+    store.close()
+    first.unlink()
+    assert "are missing before it" in problems(folder)[0]
