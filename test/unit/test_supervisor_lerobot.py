@@ -147,3 +147,66 @@ def test_an_id_of_the_hub_is_fetched_and_without_its_package_it_is_said_how(tmp_
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(DetectorError, match="pip install huggingface_hub"):
         read_lerobot("lab/arm")
+
+
+# ---- the command line
+
+
+def invoke(*arguments):
+    from typer.testing import CliRunner
+
+    from salus_ros.cli.errors import UserError
+    from salus_ros.cli.main import app
+
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if isinstance(result.exception, UserError):
+        return result.exception.exit_code, str(result.exception)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_a_data_set_is_evaluated_on_episodes_that_the_calibration_never_saw(tmp_path):
+    out, report = tmp_path / "out.json", tmp_path / "report.html"
+    folder = write_set(tmp_path / "set", "v3.0", [episode(seed) for seed in range(80)])
+    arguments = "evaluate", "supervisor", "--dataset", folder, "--json", out, "--report", report
+    assert invoke(*arguments)[0] == 0
+    content = json.loads(out.read_text())
+    assert content["auc"] == {}
+    assert content["sequence_false_positives"]["of"] == 20
+    assert content["sequence_false_positives"]["rate"] <= 0.15
+    assert content["sequences"]["frozen"]["detection_rate"] == 1.0
+    assert content["episodes"]["calibration"]["samples"]["frozen"] == 60
+    # 60 episodes can't hold 1 %.
+    assert content["episodes"]["calibration"]["budget"] == pytest.approx(10 / 61)
+    assert "frozen" in report.read_text()
+
+
+def test_too_few_episodes_for_anything_are_refused_naming_them(tmp_path):
+    folder = write_set(tmp_path / "set", "v2.1", [episode(seed) for seed in range(12)])
+    code, said = invoke("evaluate", "supervisor", "--dataset", folder)
+    assert code == 1
+    assert "12 episodes: 9 to calibrate on" in said
+    assert "\n" not in said
+
+
+def test_a_data_set_is_calibrated_into_a_file_of_its_robot(tmp_path):
+    from salus_ros.supervision.detectors import load_calibration
+
+    folder = write_set(tmp_path / "set", "v2.1", [episode(seed) for seed in range(12)])
+    out = tmp_path / "made.npz"
+    arguments = "calibrate", "supervisor", "--dataset", folder, "--out", out, "--budget", 0.9
+    assert invoke(*arguments, "--robot", "mine")[0] == 0
+    assert load_calibration(out).identity.robot == "mine"
+
+
+def test_nothing_to_evaluate_is_a_wrong_command_line():
+    assert invoke("evaluate", "supervisor", "--episodes", 0)[0] == 2
+
+
+def test_a_calibration_of_another_robot_is_not_judged_on_the_rig(tmp_path):
+    folder = write_set(tmp_path / "set", "v2.1", [episode(seed) for seed in range(12)])
+    out = tmp_path / "made.npz"
+    invoke("calibrate", "supervisor", "--dataset", folder, "--out", out, "--budget", 0.9)
+    code, said = invoke("evaluate", "supervisor", "--calibration", out, "--episodes", 5)
+    assert code == 1
+    assert "of robot 'tester', not 'sim_panda'" in said
