@@ -14,6 +14,7 @@ from salus_ros.cli import (
     demo,
     doctor,
     evaluate,
+    evaluate_policy,
     journal,
     record,
     record_demos,
@@ -32,6 +33,7 @@ app.command(name="doctor")(doctor.doctor)
 app.command(name="demo")(demo.demo)
 app.command(name="up")(up.up)
 app.add_typer(bench.app, name="bench")
+evaluate.app.command(name="policy")(evaluate_policy.policy)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(journal.app, name="journal")

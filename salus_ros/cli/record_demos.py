@@ -56,7 +56,7 @@ def _record_demos(
     if policy:
         from salus_ros.policy.registry import make_backend
 
-        actor = make_backend(policy, weights)
+        actor = make_backend(policy, {"checkpoint": str(weights)} if weights else {})
     settings = {"seed": seed, "disturbed": disturbed, "policy": policy or "demonstrator"}
     writer = DatasetWriter(out, settings)
     with Progress(console=Console(stderr=True)) as progress:

@@ -14,9 +14,7 @@ from salus_ros.cli.errors import UserError
 if TYPE_CHECKING:
     from salus_ros.policy.flow.training import Progress as Report
 
-app = typer.Typer(
-    help="Fit a model to recorded data.", no_args_is_help=True, add_completion=False
-)
+app = typer.Typer(help="Fit a model to recorded data.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
@@ -60,7 +58,9 @@ def policy(
     flow = panda_config()
     try:
         store = FrameStore(data, flow.image_size)
-        trainer = Trainer(out, store, flow, TrainingConfig(steps=steps, batch=batch, seed=seed), device)
+        trainer = Trainer(
+            out, store, flow, TrainingConfig(steps=steps, batch=batch, seed=seed), device
+        )
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     columns = (*Progress.get_default_columns(), TextColumn("{task.fields[losses]}"))

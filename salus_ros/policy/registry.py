@@ -12,6 +12,7 @@ from salus_ros.policy.backend import Backend
 _BACKENDS = {
     # Reads the blocks' true poses: for the simulated rig only.
     "scripted_expert": "salus_ros.sim.expert:ScriptedExpert",
+    "flow": "salus_ros.policy.flow.backend:FlowBackend",
     "lerobot": "salus_ros.policy.lerobot.backend:LeRobotBackend",
 }
 

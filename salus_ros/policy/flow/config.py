@@ -82,8 +82,6 @@ def config_from_json(values: Mapping[str, Any]) -> FlowConfig:
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}")
     try:
-        return FlowConfig(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        )
+        return FlowConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except TypeError as error:
         raise ValueError(str(error)) from error

@@ -119,7 +119,5 @@ def _other_task(index: int, task: int, blocks: tuple[BlockPose, ...]) -> int:
     return int(np.random.default_rng([index, 4]).choice(choice))
 
 
-def _teach(
-    start: Start, opening: float, task: Task, blocks: tuple[BlockPose, ...]
-) -> FloatArray:
+def _teach(start: Start, opening: float, task: Task, blocks: tuple[BlockPose, ...]) -> FloatArray:
     return demonstrate(start, opening, task, find_block(blocks, task.color))

@@ -15,13 +15,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from salus_ros.policy.cuda_graph import Captured
+
 Held = tuple[Tensor, ...]
 Step = Callable[[Tensor, int, Held], Tensor]
 SamplerMode = Literal["eager", "graph"]
 SAMPLER_MODES: tuple[str, ...] = ("eager", "graph")
 
-_WARM_UP = 3
-"""Runs before capture: libraries make their workspaces in the first ones."""
 _log = logging.getLogger(__name__)
 _fallback_said = False
 
@@ -70,23 +70,15 @@ class GraphSampler:
         flow_times(steps)
         self._noise = noise.detach().clone()
         self._held = tuple(tensor.detach().clone() for tensor in held)
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream), torch.no_grad():
-            for _ in range(_WARM_UP):
-                integrate(step, steps, self._noise, self._held)
-        torch.cuda.current_stream().wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.no_grad(), torch.cuda.graph(self._graph):
-            self._result = integrate(step, steps, self._noise, self._held)
+        with torch.no_grad():
+            self._replay = Captured(lambda: integrate(step, steps, self._noise, self._held))
 
     def __call__(self, noise: Tensor, held: Sequence[Tensor]) -> Tensor:
         """Chunk of the noise's shape [batch, rows, dims]."""
         self._fill(self._noise, noise)
         for buffer, tensor in zip(self._held, held, strict=True):
             self._fill(buffer, tensor)
-        self._graph.replay()
-        return self._result.clone()
+        return self._replay().clone()
 
     @staticmethod
     def _fill(buffer: Tensor, tensor: Tensor) -> None:

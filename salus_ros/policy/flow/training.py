@@ -142,7 +142,9 @@ class Trainer:
         state = self._normalisation.state(frames.states.astype(np.float64))
         states = torch.tensor(state, dtype=torch.float32, device=device).repeat(2, 1)
         chunk = self._normalisation.normalise(frames.chunks, frames.starts[:, None])
-        target = torch.tensor(chunk, dtype=torch.float32, device=device).transpose(0, 1).flatten(0, 1)
+        target = (
+            torch.tensor(chunk, dtype=torch.float32, device=device).transpose(0, 1).flatten(0, 1)
+        )
         tasks = torch.from_numpy(frames.tasks.T.reshape(-1)).to(device)
         blocks = torch.from_numpy(frames.blocks).to(device).repeat(2, 1, 1)
         tool = torch.from_numpy(frames.states[:, -5:]).to(device).repeat(2, 1)
@@ -200,7 +202,9 @@ class Trainer:
 
         kept = load_checkpoint(self._out)
         if kept.config != self._flow:
-            raise ValueError(f"{self._out} holds a training of another network: give another folder")
+            raise ValueError(
+                f"{self._out} holds a training of another network: give another folder"
+            )
         self._normalisation = kept.normalisation
         progress = json.loads((self._out / "state.json").read_text())
         self._step, self._spent = progress["step"], progress["seconds"]
@@ -221,7 +225,10 @@ class Trainer:
 
 def _picked(frames: Frames, chosen: np.ndarray[Any, Any]) -> Frames:
     return Frames(
-        *(getattr(frames, n)[chosen] for n in ("images", "states", "starts", "blocks", "tasks", "chunks"))
+        *(
+            getattr(frames, n)[chosen]
+            for n in ("images", "states", "starts", "blocks", "tasks", "chunks")
+        )
     )
 
 

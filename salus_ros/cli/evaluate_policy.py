@@ -1,0 +1,119 @@
+"""`salus evaluate policy`: success, obedience, merging modes, latency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from salus_ros.cli.errors import UserError
+from salus_ros.cli.output import write_json
+
+
+def policy(
+    policy: Annotated[str, typer.Option(help="Policy to evaluate.")] = "flow",
+    weights: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Its checkpoint.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes per instruction.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first start state.")] = 1_000_000,
+    latency: Annotated[
+        list[float] | None, typer.Option(help="Injected latency [s]; may be repeated.")
+    ] = None,
+    merging: Annotated[
+        list[str] | None, typer.Option(help="Merging mode; may be repeated.")
+    ] = None,
+    horizon: Annotated[int, typer.Option(min=1, help="Rows executed of each chunk.")] = 3,
+    disturbance: Annotated[str, typer.Option(help="Disturbance of every episode.")] = "",
+    json_file: Annotated[
+        str, typer.Option("--json", help="File for the results; -: standard output.")
+    ] = "",
+) -> None:
+    """Run a policy on start states that it never saw, and count what it does right.
+
+    In lock-step, with rendered cameras, for each merging mode and latency. Seeds from 1 000 000 on
+    are never trained on.
+
+    Example: salus evaluate policy --episodes 20 --latency 0.07 --json policy.json
+
+    Exit code: 0 where it ran, whatever it found; 1 where it could not run.
+    """
+    console = Console(stderr=json_file == "-")
+    options = {"checkpoint": str(weights)} if weights else {}
+    try:
+        content = _run(
+            console,
+            (policy, options, episodes, seed),
+            [
+                (lag, mode, horizon, disturbance)
+                for mode in merging or ["latest"]
+                for lag in latency or [0.07]
+            ],
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    for table in _tables(content["settings"]):
+        console.print(table)
+    if json_file:
+        from salus_ros.bench.provenance import provenance
+
+        write_json(json_file, {**content, **provenance()})
+
+
+def _run(
+    console: Console,
+    what: tuple[str, dict[str, Any], int, int],
+    settings: list[tuple[float, str, int, str]],
+) -> dict[str, Any]:
+    from salus_ros.bench import policy_study as study
+
+    name, options, episodes, seed = what
+    series = study.episodes_of(episodes, seed)
+    found = []
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("episodes", total=len(series) * len(settings))
+        for values in settings:
+            setting = study.Setting(*values)
+            results = study.evaluate(
+                series, name, options, setting, lambda _: progress.advance(bar)
+            )
+            found.append(study.to_json(setting, results))
+    first = {k: v for k, v in found[0].items() if k != "setting"}
+    return {
+        "evaluation": "policy",
+        "policy": name,
+        "checkpoint": options.get("checkpoint", ""),
+        "episodes_per_instruction": episodes,
+        "seed": seed,
+        **first,
+        "settings": found,
+    }
+
+
+def _tables(settings: list[dict[str, Any]]) -> list[Table]:
+    first = Table("instruction", "success", "95 %", "right block", "95 %")
+    rows = {**settings[0]["by_instruction"], "all": settings[0]}
+    for name, row in rows.items():
+        first.add_row(name, *_rate(row, "success"), *_rate(row, "right_block"))
+    tables = [first]
+    if len(settings) > 1:
+        others = Table("merging", "latency", "success", "95 %", "right block", "95 %")
+        for row in settings:
+            setting = row["setting"]
+            others.add_row(
+                setting["merging"],
+                f"{setting['latency'] * 1e3:.0f} ms",
+                *_rate(row, "success"),
+                *_rate(row, "right_block"),
+            )
+        tables.append(others)
+    return tables
+
+
+def _rate(row: dict[str, Any], name: str) -> tuple[str, str]:
+    low, high = row[f"{name}_interval"]
+    return f"{row[f'{name}_rate']:.3f}", f"{low:.3f} to {high:.3f}"

@@ -1,0 +1,238 @@
+"""The flow policy as a backend: images, joints and words in, absolute joint targets out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from salus_ros.interfaces import ActionDistribution, FloatArray, JointState, Observation
+from salus_ros.policy.anchor import Anchor, Start
+from salus_ros.policy.backend import PolicyError, Prediction
+from salus_ros.policy.flow.checkpoint import CheckpointError, load_checkpoint
+from salus_ros.policy.flow.config import FlowConfig
+from salus_ros.policy.flow.flow import ExpertStep, held_of
+from salus_ros.policy.flow.images import scaled
+from salus_ros.policy.flow.instructions import word_indices
+from salus_ros.policy.flow.network import Prefix
+from salus_ros.policy.flow.sampler import EagerSampler, Sampler, make_sampler
+from salus_ros.policy.flow.state import state_vector
+from salus_ros.signals.distribution import distribution_of_samples
+
+WARM_UP_RUNS = 3
+
+
+class FlowBackend:
+    """The built-in policy.
+
+    checkpoint: folder; "" is the one that is shipped. joint_names, gripper_name: the robot's.
+    execution_horizon: rows that the action distribution is taken over; 0: as trained. device: ""
+    is CUDA where there is one. sampler: `graph` or `eager`. flow_steps, action_samples: 0 is as
+    trained. dropout_passes: stochastic passes whose spread replaces that of the noise draws
+    (MC dropout); 0: none. seed: of the noise, which is the same for every chunk, so that
+    successive chunks agree.
+
+    Raises CheckpointError, in one line, where policy and robot don't fit.
+    """
+
+    privileged = False
+
+    def __init__(
+        self,
+        joint_names: Sequence[str] = (),
+        gripper_name: str | None = None,
+        execution_horizon: int = 0,
+        checkpoint: str = "",
+        device: str = "",
+        sampler: str = "graph",
+        flow_steps: int = 0,
+        action_samples: int = 0,
+        dropout_passes: int = 0,
+        seed: int = 0,
+    ) -> None:
+        loaded = load_checkpoint(Path(checkpoint).expanduser() if checkpoint else None)
+        config = self._config = loaded.config
+        _check_robot(tuple(joint_names) or config.joint_names, gripper_name, loaded.config)
+        self.cameras: tuple[str, ...] = config.cameras
+        self._device = _device(device)
+        self._normalisation = loaded.normalisation
+        self._window = min(execution_horizon or config.execution_rows, config.rows)
+        self._samples = action_samples or config.samples
+        self._passes = dropout_passes
+        self._mode = sampler
+        self._steps = flow_steps or config.steps
+        self._anchor = Anchor()
+        self._words: dict[str, Tensor] = {}
+        if self._device.type == "cpu":
+            # A network this small gains nothing from more threads, and the graph needs the cores.
+            torch.set_num_threads(1)
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(self._samples, config.rows, config.dims, generator=generator)
+        with _memory_errors(CheckpointError):
+            self._network = loaded.network.to(self._device)
+            self._noise = noise.to(self._device)
+            self._make_samplers()
+
+    def _make_samplers(self) -> None:
+        config, device = self._config, self._device
+        step = ExpertStep(self._network.expert, self._steps)
+        tokens = len(config.cameras) * config.image_tokens + 2
+        size = config.width // config.heads
+        example = torch.zeros(1, config.heads, tokens, size, device=device)
+        held = (example,) * (2 * config.expert_layers)
+        self._sampler: Sampler = make_sampler(self._mode, step, self._steps, self._noise, held)
+        self._stochastic = EagerSampler(step, self._steps)
+
+    def warm_up(self) -> None:
+        """Run on blank images, so that the first chunk is as fast as any."""
+        config = self._config
+        images = {
+            camera: np.zeros((config.image_size, config.image_size, 3), np.uint8)
+            for camera in config.cameras
+        }
+        still = np.zeros(config.dims - 1)
+        joints = JointState(0, still, still, np.empty(0), 0.0)
+        blank = Observation(0, joints, config.instructions[0], images)
+        with _memory_errors(CheckpointError):
+            for _ in range(WARM_UP_RUNS):
+                self._infer(blank, Start(np.zeros(config.dims), np.zeros(config.dims)))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the last chunk."""
+        self._anchor.forget()
+
+    def predict(self, observation: Observation) -> Prediction:
+        """A chunk that goes on where the last one leads to. Raises PolicyError."""
+        self._check(observation)
+        with _memory_errors(PolicyError):
+            prediction = self._infer(observation, self._anchor.at(observation))
+        self._anchor.remember(observation.stamp, prediction)
+        return prediction
+
+    def _check(self, observation: Observation) -> None:
+        joints, wanted = observation.joints, self._config.dims - 1
+        if joints.positions.shape != (wanted,) or joints.gripper is None:
+            raise PolicyError(
+                f"{joints.positions.size} joints and {int(joints.gripper is not None)} grippers; "
+                f"the policy was trained with {wanted} and 1"
+            )
+        if not np.isfinite([*joints.positions, *joints.velocities, joints.gripper]).all():
+            raise PolicyError("the joint state holds a number that is not finite")
+        missing = [camera for camera in self.cameras if camera not in observation.images]
+        if missing:
+            raise PolicyError(f"the observation holds no image of camera '{missing[0]}'")
+
+    @torch.inference_mode()
+    def _infer(self, observation: Observation, start: Start) -> Prediction:
+        clock = _StageClock(self._device)
+        images, words, state = self._inputs(observation, start)
+        clock.stage("inputs")
+        scene = self._network.see(images)
+        clock.stage("vision")
+        prefix = self._network.prefix(
+            self._network.encode(self._network.tokens(scene, words, state))
+        )
+        clock.stage("prefix")
+        samples = self._draw(prefix)
+        latent = np.array(prefix.latent[0].float().cpu().numpy(), np.float32)
+        clock.stage("expert")
+        actions = self._normalisation.denormalise(samples[0], start.targets)
+        distribution = self._distribution(samples, prefix)
+        clock.stage("distribution")
+        return Prediction(
+            actions, self._config.time_step, latent, distribution, stage_seconds=clock.stages
+        )
+
+    def _inputs(self, observation: Observation, start: Start) -> tuple[Tensor, Tensor, Tensor]:
+        config, joints = self._config, observation.joints
+        text = observation.instruction
+        if text not in self._words:
+            self._words = {text: torch.tensor(word_indices(text, config), device=self._device)}
+        pixels = [scaled(observation.images[c], config.image_size) for c in config.cameras]
+        images = torch.from_numpy(np.stack(pixels)).to(self._device)
+        measured = np.array([*joints.positions, joints.gripper])
+        state = self._normalisation.state(state_vector(start, measured))
+        return (
+            images.permute(0, 3, 1, 2)[None].float() / 255.0,
+            self._words[text][None],
+            torch.tensor(state, dtype=torch.float32, device=self._device)[None],
+        )
+
+    def _draw(self, prefix: Prefix) -> FloatArray:
+        """Normalised chunks [samples, rows, dims]; the first is the one to execute."""
+        noise = self._noise[:1] if self._passes and self._mode == "eager" else self._noise
+        return np.asarray(self._sampler(noise, held_of(prefix)).double().cpu().numpy())
+
+    def _distribution(self, samples: FloatArray, prefix: Prefix) -> ActionDistribution | None:
+        if self._passes:
+            samples = self._stochastic_passes(prefix)
+        low, high = self._normalisation.action_low, self._normalisation.action_high
+        return distribution_of_samples(samples[:, : self._window], low, high)
+
+    def _stochastic_passes(self, prefix: Prefix) -> FloatArray:
+        noise = self._noise[:1].expand(self._passes, -1, -1)
+        self._network.expert.train()
+        try:
+            return np.asarray(self._stochastic(noise, held_of(prefix)).double().cpu().numpy())
+        finally:
+            self._network.expert.eval()
+
+
+class _StageClock:
+    """Seconds of each stage, on a device that may still be working when a call returns."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self.stages: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def stage(self, name: str) -> None:
+        if self._cuda:
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.stages[name], self._last = now - self._last, now
+
+
+class _memory_errors:  # noqa: N801
+    """Turns CUDA's lack of memory into one line that says what to change."""
+
+    def __init__(self, kind: type[Exception]) -> None:
+        self._kind = kind
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is not None and issubclass(kind, torch.cuda.OutOfMemoryError):
+            raise self._kind(
+                "CUDA is out of memory for policy 'flow': set device to cpu, action_samples to 1, "
+                "or end what else uses the GPU"
+            ) from None
+
+
+def _check_robot(
+    joint_names: tuple[str, ...], gripper_name: str | None, config: FlowConfig
+) -> None:
+    wanted, gripper = config.joint_names, config.gripper_name
+    if joint_names != wanted or gripper_name not in (None, gripper):
+        raise CheckpointError(
+            f"the checkpoint moves {', '.join((*wanted, gripper))}; the robot has "
+            f"{', '.join((*joint_names, gripper_name or 'no gripper'))}: use a policy of this robot"
+        )
+
+
+def _device(name: str) -> torch.device:
+    if not name:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise CheckpointError(f"device '{name}' is none that PyTorch knows: cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise CheckpointError(f"device '{name}': PyTorch finds no CUDA here; use device: cpu")
+    return device
