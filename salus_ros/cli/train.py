@@ -47,8 +47,8 @@ def policy(
         import torch
 
         from salus_ros.policy.flow.dataset import FrameStore
-        from salus_ros.policy.flow.training import Trainer, TrainingConfig
         from salus_ros.policy.flow.panda import panda_config
+        from salus_ros.policy.flow.training import Trainer, TrainingConfig
     except ImportError as error:
         raise UserError(f"training needs more packages ({error}): run make build") from error
     if device.startswith("cuda") and not torch.cuda.is_available():

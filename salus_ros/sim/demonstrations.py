@@ -75,7 +75,7 @@ class _Labeller:
 
     def __init__(self, actor: Backend | None) -> None:
         self._actor = actor
-        self.cameras = CAMERAS
+        self.cameras: tuple[str, ...] = CAMERAS
         self._anchor = Anchor()
         self.begin(0, None)
 

@@ -45,7 +45,8 @@ CLOSE_HEIGHT = 0.008
 STILL = (0.018, 0.016)
 """Misalignment and height [m] up to which closing goes on, once begun."""
 CLEAR = (0.040, 0.070)
-"""Height over a block's centre [m] up to which the tool may not go across, and from which it may."""
+"""Height over a block's centre [m] below which the tool stays over its place; from the second it is
+free to go."""
 HELD_WIDTH = (0.028, 0.0425)
 """Measured opening [m] of a gripper that is closed on a block."""
 CLOSING_WIDTH = expert.OPEN - 0.006

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from salus_ros.interfaces import BlockPose, FloatArray
+from salus_ros.interfaces import BlockPose
 from salus_ros.sim.demonstrations import Demonstration, Frame
 from salus_ros.sim.tasks import TASKS
 from salus_ros.sim.world import CAMERAS, COLORS, GRIPPER_NAME, JOINT_NAMES
@@ -129,7 +129,7 @@ def data_files(folder: Path) -> list[Path]:
 def complete_files(folder: Path) -> int:
     """How many of them the meta data knows of."""
     episodes = pq.read_table(folder / _EPISODES, columns=["data/file_index"])
-    return 1 + max(episodes.column(0).to_pylist())
+    return 1 + int(max(episodes.column(0).to_pylist()))
 
 
 def decode(image: dict[str, Any]) -> NDArray[np.uint8]:
@@ -137,7 +137,7 @@ def decode(image: dict[str, Any]) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(image["bytes"])).convert("RGB"), np.uint8)
 
 
-def blocks_of(values: FloatArray) -> tuple[BlockPose, ...]:
+def blocks_of(values: NDArray[Any]) -> tuple[BlockPose, ...]:
     """Block poses of `observation.environment_state` [20]."""
     rows = np.asarray(values, np.float64).reshape(len(COLORS), 5)
     return tuple(

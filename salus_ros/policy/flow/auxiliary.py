@@ -6,8 +6,8 @@ Without these a network of this size takes many times as long to find out that p
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from salus_ros.policy.flow.config import FlowConfig
 from salus_ros.policy.flow.network import Mlp
@@ -39,15 +39,15 @@ class Auxiliary(nn.Module):
         guess = self.blocks(tokens.flatten(1)).float().view(-1, _COLORS, 6)
         there = blocks[..., 0]
         truth = torch.cat([(blocks[..., 1:4] - self.centre) / _SCALE, _turn(blocks[..., 4])], -1)
-        where = F.smooth_l1_loss(guess[..., 1:], truth, reduction="none").mean(-1)
-        seen = F.binary_cross_entropy_with_logits(guess[..., 0], there)
+        where = functional.smooth_l1_loss(guess[..., 1:], truth, reduction="none").mean(-1)
+        seen = functional.binary_cross_entropy_with_logits(guess[..., 0], there)
         first = (where * there).sum() / there.sum() + 0.1 * seen
         block = blocks[torch.arange(len(blocks)), wanted]
         relative = torch.cat(
             [(block[:, 1:4] - tool[:, :3]) / _SCALE, _turn(block[:, 4] - tool[:, 3])], -1
         )
         guess = self.wanted(hidden[:, -2:].flatten(1)).float()
-        return first, F.smooth_l1_loss(guess, relative)
+        return first, functional.smooth_l1_loss(guess, relative)
 
 
 def _turn(yaw: Tensor) -> Tensor:

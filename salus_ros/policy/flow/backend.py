@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from salus_ros.interfaces import ActionDistribution, FloatArray, JointState, Observation
@@ -90,7 +91,7 @@ class FlowBackend:
     def warm_up(self) -> None:
         """Run on blank images, so that the first chunk is as fast as any."""
         config = self._config
-        images = {
+        images: dict[str, NDArray[np.uint8]] = {
             camera: np.zeros((config.image_size, config.image_size, 3), np.uint8)
             for camera in config.cameras
         }
@@ -110,7 +111,7 @@ class FlowBackend:
         """A chunk that goes on where the last one leads to. Raises PolicyError."""
         self._check(observation)
         with _memory_errors(PolicyError):
-            prediction = self._infer(observation, self._anchor.at(observation))
+            prediction: Prediction = self._infer(observation, self._anchor.at(observation))
         self._anchor.remember(observation.stamp, prediction)
         return prediction
 

@@ -129,7 +129,7 @@ def _normalisation(values: dict[str, Any], config: FlowConfig) -> Normalisation:
 
 
 def _network(folder: Path, config: FlowConfig) -> FlowNetwork:
-    network = FlowNetwork(config)
+    network = FlowNetwork(config).eval()
     try:
         state = load_file(folder / WEIGHTS)
         network.load_state_dict(state)
@@ -140,4 +140,4 @@ def _network(folder: Path, config: FlowConfig) -> FlowNetwork:
         raise CheckpointError(f"{folder / WEIGHTS} doesn't fit {DESCRIPTION}: {line}") from error
     if not all(bool(torch.isfinite(t).all()) for t in state.values()):
         raise CheckpointError(f"{folder / WEIGHTS} holds numbers that are not finite")
-    return network.eval()
+    return network

@@ -81,7 +81,8 @@ def config_from_json(values: Mapping[str, Any]) -> FlowConfig:
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}")
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
-        return FlowConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return FlowConfig(**plain)
     except TypeError as error:
         raise ValueError(str(error)) from error

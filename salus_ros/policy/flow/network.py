@@ -18,8 +18,8 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from salus_ros.policy.flow.config import FlowConfig
 
@@ -60,7 +60,7 @@ class Stem(nn.Module):
         """See the class."""
         x = (image - 0.5) * 2.0
         for layer in self.layers:
-            x = F.relu(layer(x))
+            x = functional.relu(layer(x))
         return x
 
 
@@ -82,7 +82,7 @@ class Pooling(nn.Module):
         self.register_buffer("grid", torch.cat([grid, grid**2], 1), persistent=False)
 
     def forward(self, features: Tensor, instruction: Tensor) -> Tensor:
-        """features [batch, channels, h, w], instruction [batch, width] -> [batch, tokens, width]."""
+        """features [batch, channels, h, w], instruction [batch, width]: [batch, tokens, width]."""
         x = features.flatten(2).transpose(1, 2)
         query = self.query(instruction).view(len(x), self.asked, -1)
         asked = query @ self.key(x).transpose(1, 2) / math.sqrt(x.shape[-1])
@@ -105,7 +105,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., width] -> [..., out]."""
-        return self.down(F.silu(self.up(x)))
+        return self.down(functional.silu(self.up(x)))
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
@@ -197,7 +197,7 @@ class Expert(nn.Module):
             torch.linspace(0.0, math.log(1000.0), 32, device=time.device, dtype=torch.float32)
         )
         angles = time.float()[:, None] * frequencies
-        embedded = F.silu(self.time(torch.cat([angles.sin(), angles.cos()], -1)))
+        embedded = functional.silu(self.time(torch.cat([angles.sin(), angles.cos()], -1)))
         return tuple(layer.modulation(embedded)[:, None] for layer in self.layers)
 
     def forward(self, noisy: Tensor, prefix: Prefix, modulations: tuple[Tensor, ...]) -> Tensor:

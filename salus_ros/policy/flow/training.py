@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from salus_ros.policy.flow.auxiliary import Auxiliary
-from salus_ros.policy.flow.checkpoint import Checkpoint, save_checkpoint
+from salus_ros.policy.flow.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from salus_ros.policy.flow.config import FlowConfig
 from salus_ros.policy.flow.dataset import Frames, FrameStore
 from salus_ros.policy.flow.instructions import word_indices
@@ -198,8 +198,6 @@ class Trainer:
 
     def _load(self) -> None:
         """Go on where the folder's run was saved. Raises ValueError for another network."""
-        from salus_ros.policy.flow.checkpoint import load_checkpoint
-
         kept = load_checkpoint(self._out)
         if kept.config != self._flow:
             raise ValueError(
