@@ -6,10 +6,12 @@ from rclpy.wait_for_message import wait_for_message
 from std_msgs.msg import String
 
 from salus_ros.nodes import qos, topics
+from salus_ros.nodes.gate_parameters import with_workspace
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.nodes.robot_parameters import load_robot_limits
 from salus_ros.supervision.limits import RobotLimits, limits_from_urdf, tighter
+from salus_ros.supervision.urdf_kinematics import check_kinematics
 
 URDF_PARAMETERS = (
     Parameter(
@@ -23,15 +25,20 @@ URDF_PARAMETERS = (
 
 
 def configured_limits(node: ManagedNode) -> RobotLimits:
-    """Limits from the file and, where wanted, the URDF.
+    """Limits from the file and, where wanted, the URDF, with the workspace.
+
+    The URDF must then be of an arm whose workspace can be guarded.
 
     Raises LimitsError, FileNotFoundError or ConfigurationError, in one line: never are limits that
     can't be had left out.
     """
-    limits = load_robot_limits(node)
+    limits = with_workspace(node, load_robot_limits(node))
     if not node.parameter("limits_from_urdf"):
         return limits
-    return tighter(limits, limits_from_urdf(_description(node), limits.arm.names))
+    urdf = _description(node)
+    if limits.workspace is not None:
+        check_kinematics(urdf, limits.arm.names)
+    return tighter(limits, limits_from_urdf(urdf, limits.arm.names))
 
 
 def _description(node: ManagedNode) -> str:

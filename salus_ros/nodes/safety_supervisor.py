@@ -26,7 +26,7 @@ from salus_ros.interfaces import ActionChunk, Instant, JointState, nanoseconds, 
 from salus_ros.nodes import conversions, qos, realtime, topics
 from salus_ros.nodes.command_output import CommandOutput
 from salus_ros.nodes.detector_parameters import load_detectors
-from salus_ros.nodes.gate_parameters import gate_config, with_workspace
+from salus_ros.nodes.gate_parameters import gate_config
 from salus_ros.nodes.joint_input import joint_callback
 from salus_ros.nodes.journal_parameters import open_journal
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
@@ -72,7 +72,7 @@ class SafetySupervisor(ManagedNode):
         """Load the limits, make the gate, listen to joint states and operators."""
         self._names = tuple(self.parameter("joint_names"))
         self._gripper = self.parameter("gripper_name")
-        limits = with_workspace(self, configured_limits(self))
+        limits = configured_limits(self)
         if limits.workspace is None and not self._warned:
             self._warned = True
             self.get_logger().warning(UNGUARDED)

@@ -224,18 +224,22 @@ class UrdfLimits:
     velocity: float
 
 
-def limits_from_urdf(text: str, joints: Sequence[str]) -> dict[str, UrdfLimits]:
-    """Limits of the named joints in a URDF; LimitsError where one has none.
+def parse_urdf(text: str) -> ElementTree.Element:
+    """The root of a URDF; LimitsError, one line, where it isn't XML.
 
     A document type is refused: a URDF needs none, and entities in one can fill the memory.
     """
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise LimitsError("URDF: contains a document type or entities: remove them")
     try:
-        root = ElementTree.fromstring(text)
+        return ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise LimitsError(f"URDF: not XML: {error}") from error
-    elements = {element.get("name"): element for element in root.iter("joint")}
+
+
+def limits_from_urdf(text: str, joints: Sequence[str]) -> dict[str, UrdfLimits]:
+    """Limits of the named joints in a URDF; LimitsError where one has none."""
+    elements = {element.get("name"): element for element in parse_urdf(text).iter("joint")}
     return {name: _urdf_joint(name, elements.get(name)) for name in joints}
 
 

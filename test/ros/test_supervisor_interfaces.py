@@ -140,7 +140,7 @@ GOOD = '<limit lower="-2.5" upper="2.5" velocity="1.0" effort="9"/>'
     ],
 )
 def test_a_urdf_without_limits_is_an_error_of_one_line(description, problem, capfd):
-    with SupervisedArm(limits_from_urdf=True, urdf_timeout=1.0) as arm:
+    with SupervisedArm(limits_from_urdf=True, urdf_timeout=1.0, workspace="") as arm:
         publisher = arm.publisher(String, topics.ROBOT_DESCRIPTION, qos.STATE)
         if description is not None:
             publisher.publish(String(data=description))

@@ -17,6 +17,7 @@ from salus_ros.supervision.limits import (
     load_limits,
     tighter,
 )
+from salus_ros.supervision.urdf_kinematics import check_kinematics
 
 CONFIG = Path(__file__).parents[2] / "config"
 PANDA = [f"panda_joint{j}" for j in range(1, 8)]
@@ -148,3 +149,50 @@ def test_parameters_are_checked_against_each_other() -> None:
         GateConfig(joint_state_age_hold=0.3)
     with pytest.raises(LimitsError, match=r"heartbeats\[manager\] is 0"):
         GateConfig(heartbeats={"manager": 0})
+
+
+# ---- kinematics of a URDF ---------------------------------------------------------------------
+
+# franka_description, robots/common: joint origins as xyz, rpy.
+FRANKA = (
+    ("0 0 0.333", "0 0 0"),
+    ("0 0 0", "-1.570796326794897 0 0"),
+    ("0 -0.316 0", "1.570796326794897 0 0"),
+    ("0.0825 0 0", "1.570796326794897 0 0"),
+    ("-0.0825 0.384 0", "-1.570796326794897 0 0"),
+    ("0 0 0", "1.570796326794897 0 0"),
+    ("0.088 0 0", "1.570796326794897 0 0"),
+)
+FRANKA_JOINTS = [f"fr3_joint{j}" for j in range(1, 8)]
+
+
+def franka_urdf(changed: int = -1, xyz: str = "0 0 0") -> str:
+    joints = [
+        f'<joint name="{name}" type="revolute"><axis xyz="0 0 1"/>'
+        f'<origin xyz="{xyz if k == changed else place}" rpy="{turn}"/></joint>'
+        for k, (name, (place, turn)) in enumerate(zip(FRANKA_JOINTS, FRANKA, strict=True))
+    ]
+    return f"<robot>{''.join(joints)}</robot>"
+
+
+def test_a_frankas_urdf_agrees_with_the_kinematics_of_the_workspace() -> None:
+    check_kinematics(franka_urdf(), FRANKA_JOINTS)
+
+
+@pytest.mark.parametrize(
+    ("changed", "xyz", "problem"),
+    [
+        (2, "0 -0.326 0", "fr3_joint4"),
+        (6, "0.09 0 0", "fr3_joint7"),
+        (0, "0 0 0.30", "fr3_joint2"),
+        (3, "0.0825 zero 0", "give three numbers"),
+        (3, "nan 0 0", "give three numbers"),
+    ],
+)
+def test_a_urdf_of_another_arm_is_refused_with_a_workspace(
+    changed: int, xyz: str, problem: str
+) -> None:
+    with pytest.raises(LimitsError, match=problem):
+        check_kinematics(franka_urdf(changed, xyz), FRANKA_JOINTS)
+    with pytest.raises(LimitsError, match="no joint 'panda_joint1'"):
+        check_kinematics(franka_urdf(), [f"panda_joint{j}" for j in range(1, 8)])
