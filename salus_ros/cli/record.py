@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from salus_ros.cli import record_rollouts
+from salus_ros.cli import record_rollouts, record_topics
 
 DEFAULT_COMMAND = "topics"
 
@@ -34,4 +34,7 @@ def _record() -> None:
     """Record a running graph, or whole data sets of episodes, as rosbag2 bags."""
 
 
+app.command()(record_topics.topics)
+app.command()(record_topics.label)
+app.command()(record_topics.repair)
 app.command()(record_rollouts.rollouts)

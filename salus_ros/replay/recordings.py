@@ -34,6 +34,7 @@ class _Span:
     """What was received of one episode."""
 
     start: int
+    instruction: str = ""
     signals: list[Any] = field(default_factory=list)
     chunks: list[Received] = field(default_factory=list)
     states: dict[tuple[str, int], Any] = field(default_factory=dict)
@@ -143,7 +144,7 @@ def _take_episode(spans: list[_Span], item: Received) -> None:
     running = bool(spans) and spans[-1].ended is None
     if message.phase != _ENDED:
         if not running:
-            spans.append(_Span(_stamp(message.header.stamp)))
+            spans.append(_Span(_stamp(message.header.stamp), str(message.instruction)))
     elif running:
         spans[-1].ended = item
 
@@ -164,8 +165,9 @@ def _found(span: _Span, source: str, entry: dict[str, Any]) -> _Found:
     if not span.chunks:
         raise BagError(f"{source}: no plan of a policy was recorded")
     outcome = span.ended.message
-    seed = UNKNOWN_SEED if span.ended.topic == topics.EPISODE_LABEL else int(outcome.seed)
-    values, valid, times = _signals(span, float(outcome.end))
+    labelled = span.ended.topic == topics.EPISODE_LABEL
+    onset, end = _labelled_times(span) if labelled else (outcome.failure_onset, outcome.end)
+    values, valid, times = _signals(span, float(end))
     first = span.chunks[0].message
     episode = RecordedEpisode(
         signals=values,
@@ -173,11 +175,11 @@ def _found(span: _Span, source: str, entry: dict[str, Any]) -> _Found:
         times=times,
         success=bool(outcome.success),
         failure_type=str(outcome.failure_type),
-        onset=float(outcome.failure_onset),
-        end=float(outcome.end),
-        instruction=str(outcome.instruction),
+        onset=float(onset),
+        end=float(end),
+        instruction=str(outcome.instruction or span.instruction),
         disturbance=str(outcome.disturbance),
-        seed=seed,
+        seed=UNKNOWN_SEED if labelled else int(outcome.seed),
         policy=str(entry.get("policy", "")),
         robot=str(entry.get("robot", "")),
         step_period=float(first.time_step),
@@ -185,6 +187,15 @@ def _found(span: _Span, source: str, entry: dict[str, Any]) -> _Found:
         source=source,
     )
     return _Found(_joints(first), episode)
+
+
+def _labelled_times(span: _Span) -> tuple[float, float]:
+    """Onset and end [s] of an episode that a person labelled: told of later than it happened."""
+    assert span.ended is not None
+    happened, told = _stamp(span.ended.message.header.stamp), span.ended.time
+    onset = max(0, happened - span.start) / NANOSECONDS
+    end = max(happened, told) if span.ended.message.failure_type else happened
+    return onset if span.ended.message.failure_type else -1.0, (end - span.start) / NANOSECONDS
 
 
 def _joints(chunk: Any) -> tuple[str, ...]:
