@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 import yaml
@@ -91,7 +92,7 @@ def test_a_killed_recording_holds_all_but_the_last_second(chatter, tmp_path, sto
     finish(process)
     words = read(bag)[WORDS]
     assert killed - int(words[-1]) < 1e9
-    gaps = [int(b) - int(a) for a, b in zip(words, words[1:], strict=False)]
+    gaps = [int(b) - int(a) for a, b in pairwise(words)]
     assert len(words) >= 60 and max(gaps) < 1e9
     assert metadata(bag)["message_count"] == len(words)
 
