@@ -15,10 +15,12 @@ from salus_ros.cli import (
     doctor,
     evaluate,
     evaluate_policy,
+    evaluate_predictor,
     journal,
     record,
     record_demos,
     train,
+    train_predictor,
     up,
 )
 from salus_ros.cli.errors import UserError
@@ -34,11 +36,13 @@ app.command(name="demo")(demo.demo)
 app.command(name="up")(up.up)
 app.add_typer(bench.app, name="bench")
 evaluate.app.command(name="policy")(evaluate_policy.policy)
+evaluate.app.command(name="predictor")(evaluate_predictor.predictor)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(journal.app, name="journal")
 record.app.command(name="demos")(record_demos.demos)
 app.add_typer(record.app, name="record")
+train.app.command(name="predictor")(train_predictor.predictor)
 app.add_typer(train.app, name="train")
 
 

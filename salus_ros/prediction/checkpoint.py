@@ -20,6 +20,7 @@ from salus_ros.prediction.layout import FAILURE_TYPES
 from salus_ros.prediction.model import FailureModel
 from salus_ros.prediction.network import Network, NetworkConfig
 from salus_ros.prediction.platt import Platt
+from salus_ros.prediction.splits import Splits
 from salus_ros.resources import config_file
 from salus_ros.signals.layout import LAYOUT_VERSION, SIGNAL_NAMES, SignalError, check_width
 
@@ -53,6 +54,11 @@ def checkpoint_file(name: str) -> Path:
 
 def load_checkpoint(file: Path) -> FailureModel:
     """The model of a checkpoint. Raises SignalError, in one line, where anything doesn't fit."""
+    return load_with_header(file)[0]
+
+
+def load_with_header(file: Path) -> tuple[FailureModel, dict[str, Any]]:
+    """The model, and the header with what it was trained on under `trained`."""
     tensors, header = read_checkpoint(file)
     config = NetworkConfig(**header["network"])
     weights = {name: tensors[name] for name in config.shapes() if name in tensors}
@@ -60,7 +66,7 @@ def load_checkpoint(file: Path) -> FailureModel:
         network = Network(config, weights, tensors["masks"])
     except ValueError as error:
         raise SignalError(f"checkpoint {file}: {error}") from error
-    return FailureModel(
+    model = FailureModel(
         network=network,
         normalisation=Normalisation(tensors["centre"], tensors["scale"]),
         table=Platt(tensors["table.slope"], tensors["table.intercept"]),
@@ -73,6 +79,18 @@ def load_checkpoint(file: Path) -> FailureModel:
         robot=header["robot"],
         policy=header["policy"],
     )
+    return model, header
+
+
+def check_unused(trained: dict[str, Any], splits: Splits) -> None:
+    """Raise SignalError where the model has seen an episode that it would be tested on."""
+    used = {fingerprint for group in trained.get("used", {}).values() for fingerprint in group}
+    tested = [e for e in (*splits.test, *splits.unseen) if e.fingerprint in used]
+    if tested:
+        raise SignalError(
+            f"{len(tested)} test episodes were used to make the checkpoint, the first is "
+            f"{tested[0].name}: train again, or give other episodes"
+        )
 
 
 def read_checkpoint(file: Path) -> tuple[Tensors, dict[str, Any]]:

@@ -194,7 +194,7 @@ def few_episodes(
     count: int = FEW_EPISODES,
     advance: Advance = lambda _: None,
 ) -> list[dict[str, float | None]]:
-    """Trained on `count` episodes alone, a fifth of them to choose the epoch by, over some seeds."""
+    """Trained on `count` episodes, a fifth of them to choose the epoch by, over some seeds."""
     chosen = first_by_hash(splits.train, count)
     held = len(chosen) // FEW_VALIDATION
     few = replace(splits, train=tuple(chosen[held:]), validation=tuple(chosen[:held]))

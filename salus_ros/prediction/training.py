@@ -40,7 +40,7 @@ class TrainingConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     epochs: int = 60
     batch: int = 16
-    rate: float = 2e-3
+    rate: float = 5e-3
     weight_decay: float = 1e-2
     dropout: float = 0.1
     group_dropout: float = 0.15
