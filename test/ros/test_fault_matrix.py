@@ -36,17 +36,20 @@ def going_on(graph, name):
 
 def test_a_stalled_policy_is_a_hold_and_the_arm_goes_on_by_itself(tmp_path):
     """Stalled for less than the manager's patience; what it then sends is new."""
-    with RunningGraph(tmp_path, lifecycle_manager={"heartbeat_timeout": 20.0}) as graph:
+    # A busy machine delays joint states, too, which is another test's matter.
+    patient = {"joint_state_age_hold": 0.5, "joint_state_age_stop": 2.0}
+    with RunningGraph(
+        tmp_path, safety_supervisor=patient, lifecycle_manager={"heartbeat_timeout": 20.0}
+    ) as graph:
         graph.begin_episode()
         stalled(graph, "vla_policy")
         try:
             graph.wait(lambda: graph.mode() == HOLD, "HOLD")
-            assert set(graph.reasons()) & {"plan_ran_out", "plan_stale"}
+            graph.wait(lambda: set(graph.reasons()) & {"plan_ran_out", "plan_stale"}, "its cause")
             graph.wait(lambda: came_to_rest(graph), "rest")
         finally:
             going_on(graph, "vla_policy")
-        graph.wait(graph.moving, "the arm to go on")
-        assert graph.mode() < HOLD, graph.reasons()
+        graph.wait(lambda: graph.moving() and graph.mode() < HOLD, "the arm to go on")
         sent = len(graph.commands)
         graph.wait(lambda: len(graph.commands) > sent + 50, "more commands")
         check_inside_limits(graph.commands)

@@ -23,7 +23,7 @@ def test_policy_killed(tmp_path):
         graph.begin_episode()
         graph.kill("vla_policy")
         graph.wait(lambda: graph.mode() == HOLD, "HOLD")
-        assert set(graph.reasons()) & {"plan_ran_out", "plan_stale"}
+        graph.wait(lambda: set(graph.reasons()) & {"plan_ran_out", "plan_stale"}, "its cause")
         graph.wait(lambda: came_to_rest(graph), "rest")
         graph.wait(lambda: "vla_policy" in graph.lost, "the manager's report")
         for helper in HELPERS:
