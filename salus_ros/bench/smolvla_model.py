@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,7 +188,9 @@ def smolvla_config(
 def make_policy(config: SmolVLAConfig, seed: int = 0) -> SmolVLAPolicy:
     """A policy with random weights, in evaluation mode on the configuration's device."""
     torch.manual_seed(seed)
-    policy = SmolVLAPolicy(config)
+    # LeRobot prints what it builds.
+    with contextlib.redirect_stdout(io.StringIO()):
+        policy = SmolVLAPolicy(config)
     return policy.to(config.device).eval()
 
 

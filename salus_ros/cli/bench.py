@@ -10,6 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from salus_ros.cli.bench_gate import gate
+from salus_ros.cli.bench_smolvla import smolvla
 from salus_ros.cli.errors import UserError
 from salus_ros.cli.output import write_json
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(gate)
+app.command()(smolvla)
 
 
 @app.command()

@@ -81,21 +81,21 @@ class LeRobotRunner:
 class SmolVLARunner:
     """SmolVLA's fast path: S samples on one prefix, and the prefix's latent.
 
-    Noise is drawn from a generator of its own, so that a run can be repeated.
+    The noise is drawn once: for the same observation the same chunk comes, and successive chunks
+    differ by what was seen alone.
     """
 
     def __init__(self, policy: Any, image_keys: tuple[str, ...], samples: int, seed: int) -> None:
         self._sampler = SmolVLASampler(policy, image_keys, samples)
         self._dims = policy.config.action_feature.shape[0]
-        self._device = torch.device(policy.config.device)
-        self._noise = torch.Generator(self._device).manual_seed(seed)
+        draw = torch.Generator().manual_seed(seed)
+        noise = torch.randn(self._sampler.noise_shape, generator=draw)
+        self._noise = noise.to(policy.config.device)
 
     def reset(self) -> None:
         """Nothing is kept from one observation to the next."""
 
     def __call__(self, batch: dict[str, Any]) -> Drawn:
         """One chunk and its other samples."""
-        shape = self._sampler.noise_shape
-        noise = torch.randn(shape, generator=self._noise, device=self._device)
-        sample = self._sampler(batch, noise)
+        sample = self._sampler(batch, self._noise)
         return Drawn(sample.actions[:, :, : self._dims], sample.latent, sample.stage_seconds)
