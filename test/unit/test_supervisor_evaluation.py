@@ -11,18 +11,26 @@ from typer.testing import CliRunner
 
 from salus_ros.bench import supervisor_droid as droid
 from salus_ros.bench import supervisor_statistics as statistics
-from salus_ros.bench.supervisor_faults import FAULT_NAMES, FROZEN_OBSERVATION, inject
+from salus_ros.bench.supervisor_faults import (
+    FAULT_NAMES,
+    FAULTS,
+    FROZEN_OBSERVATION,
+    Sizes,
+    inject,
+)
 from salus_ros.bench.supervisor_sequences import evaluate_sequences
 from salus_ros.cli.errors import UserError
 from salus_ros.cli.main import app
 from salus_ros.supervision.detectors import (
     DetectorBank,
     DetectorError,
+    Episode,
     calibrate_episodes,
     load_calibration,
 )
 from salus_ros.supervision.detectors.conformal import SEQUENCE_SPLIT
 from salus_ros.supervision.detectors.fitting import Budget
+from salus_ros.supervision.detectors.rows import Takeover
 
 ROOT = Path(__file__).resolve().parents[2]
 DROID = Path(
@@ -183,6 +191,45 @@ def test_a_fault_changes_nothing_before_its_onset_and_something_after(name):
     assert changed[one.onset :].any()
     steps = np.abs(np.diff(actions[:, :2], axis=0)).max()
     assert steps < 0.1, "a fault must not be given away by a jump"
+
+
+def planned(seed):
+    """An episode with the plans behind it: a new one every 8 rows, of 20."""
+    actions = episode(seed).actions
+    starts = range(0, len(actions) - 8, 8)
+    return Episode(actions, None, tuple(Takeover(k, actions[k : k + 20]) for k in starts))
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("from_start", [False, True])
+def test_a_fault_is_in_all_rows_of_the_plans_from_its_onset_on(name, from_start):
+    """What is executed is what the plan in force says, with the fault as without it."""
+    clean = planned(5)
+    one = inject(name, clean, (0, 1), np.random.default_rng(0), from_start=from_start)
+    begins = {takeover.row for takeover in clean.takeovers}
+    assert one.onset == 1 if from_start else one.onset in begins
+    for before, after in zip(clean.takeovers, one.episode.takeovers, strict=True):
+        rows = slice(after.row, after.row + 8)
+        np.testing.assert_allclose(after.actions[:8], one.episode.actions[rows], atol=1e-12)
+        if not from_start and after.row < one.onset:
+            np.testing.assert_array_equal(after.actions, before.actions)
+    assert not np.array_equal(one.episode.actions, clean.actions)
+
+
+def test_a_plan_with_a_fault_contradicts_the_one_before_at_the_onset_alone():
+    one = inject("scaled", planned(5), (0, 1), np.random.default_rng(0))
+    revisions = one.episode.block().revisions.max(axis=1)
+    assert revisions[one.onset] > 0.01
+    revisions[one.onset] = 0
+    assert revisions.max() < 1e-9
+
+
+def test_a_delayed_policy_stands_still_and_then_does_what_it_would_have_done():
+    clean = episode(5)
+    one = inject("delayed", clean, (0, 1), np.random.default_rng(0), Sizes(delay=4))
+    onset, actions = one.onset, one.episode.actions[:, :2]
+    np.testing.assert_array_equal(actions[onset : onset + 4], np.tile(actions[onset - 1], (4, 1)))
+    np.testing.assert_array_equal(actions[onset + 4 :], clean.actions[onset:-4, :2])
 
 
 def first_alarm_rows(calibration, name):
