@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from salus_ros.cli.calibrate_signals import signals
 from salus_ros.cli.errors import USAGE, UserError
 from salus_ros.cli.output import write_json
 
@@ -32,9 +33,7 @@ class EpisodeSource(str, Enum):
     LOCKSTEP = "lockstep"
 
 
-@app.callback()
-def _calibrate() -> None:
-    """Keeps `supervisor` a sub-command while it is the only one."""
+app.command()(signals)
 
 
 @app.command()

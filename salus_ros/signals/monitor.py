@@ -7,7 +7,7 @@ that has been executed meanwhile, with the latent of its own chunk and the joint
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from salus_ros.interfaces import (
     nanoseconds,
 )
 from salus_ros.signals.calibration import Calibration
-from salus_ros.signals.config import SignalConfig
+from salus_ros.signals.config import Normalisation, SignalConfig
 from salus_ros.signals.extractor import SignalExtractor
 from salus_ros.signals.lag import LagModel
 from salus_ros.signals.layout import SignalError, SignalVector
@@ -28,6 +28,14 @@ from salus_ros.signals.step_clock import DueStep, StepClock
 # Policy states that wait for their chunk's first step, and measurements for a late tick.
 WAITING_STATES = 16
 JOINT_STATES = 256
+
+
+def with_action_range(config: SignalConfig, calibration: Calibration | None) -> SignalConfig:
+    """The config with the calibrated action range as -1 ... 1, unless it says otherwise."""
+    if calibration is None or not calibration.action_low.size or config.normalisation is not None:
+        return config
+    normalisation = Normalisation.of_range(calibration.action_low, calibration.action_high)
+    return replace(config, normalisation=normalisation)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +49,7 @@ class StepSignals:
 class SignalMonitor:
     """Signals of one policy on one robot; memory is bounded.
 
+    Actions come in radians and metres; a calibration's action range normalises them.
     joint_age: a measurement older than this when the step was due tells nothing about it [s].
     """
 
@@ -50,7 +59,7 @@ class SignalMonitor:
         calibration: Calibration | None = None,
         joint_age: float = 0.1,
     ) -> None:
-        self._config = config
+        self._config = config = with_action_range(config, calibration)
         self._extractor = SignalExtractor(config, calibration)
         self._clock = StepClock()
         lag = None if calibration is None or not calibration.lag_seconds.size else calibration
