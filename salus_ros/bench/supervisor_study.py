@@ -116,6 +116,7 @@ def sequence_study(
         "held_out": episodes,
         "held_out_seed": seed + 1,
         "left_out_of_held_out": unseen.left_out,
+        "arm_off_plan": sum(any(t.off_plan for t in e.takeovers) for e in unseen.normal),
         **known,
         **_calibrated(calibration, USUAL),
     }
