@@ -29,7 +29,10 @@ def policy(
     ],
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder of the training run.")],
     steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")] = 10_000,
-    batch: Annotated[int, typer.Option(min=2, help="Observations a step.")] = 96,
+    vision_steps: Annotated[
+        int, typer.Option(min=0, help="The first so many train vision alone.")
+    ] = 1_500,
+    batch: Annotated[int, typer.Option(min=2, help="Observations a step.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and noise.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: torch's own.")] = 0,
@@ -59,7 +62,11 @@ def policy(
     try:
         store = FrameStore(data, flow.image_size)
         trainer = Trainer(
-            out, store, flow, TrainingConfig(steps=steps, batch=batch, seed=seed), device
+            out,
+            store,
+            flow,
+            TrainingConfig(steps=steps, vision_steps=vision_steps, batch=batch, seed=seed),
+            device,
         )
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error

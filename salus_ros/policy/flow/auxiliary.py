@@ -18,23 +18,22 @@ _COLORS = 4
 
 
 class Auxiliary(nn.Module):
-    """All blocks by colour from the image tokens; the wanted one against the tool from the rest."""
+    """All blocks by colour, and the wanted one against the tool, from the prefix's tokens."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         tokens = len(config.cameras) * config.image_tokens + 2
         self.blocks = Mlp(tokens * config.width, 256, _COLORS * 6)
-        self.wanted = Mlp(2 * config.width, 256, 5)
+        self.wanted = Mlp(tokens * config.width, 256, 5)
         self.register_buffer("centre", torch.tensor(_CENTRE), persistent=False)
 
     def forward(
-        self, tokens: Tensor, hidden: Tensor, blocks: Tensor, wanted: Tensor, tool: Tensor
+        self, tokens: Tensor, blocks: Tensor, wanted: Tensor, tool: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Losses of both.
 
-        tokens, hidden: before and after the prefix [batch, tokens, width]. blocks
-        [batch, colours, 5] (there, x, y, z, yaw). wanted [batch]: colour index. tool [batch, 4]:
-        x, y, z, yaw.
+        tokens [batch, tokens, width]. blocks [batch, colours, 5] (there, x, y, z, yaw). wanted
+        [batch]: colour index. tool [batch, 4]: x, y, z, yaw.
         """
         guess = self.blocks(tokens.flatten(1)).float().view(-1, _COLORS, 6)
         there = blocks[..., 0]
@@ -46,7 +45,7 @@ class Auxiliary(nn.Module):
         relative = torch.cat(
             [(block[:, 1:4] - tool[:, :3]) / _SCALE, _turn(block[:, 4] - tool[:, 3])], -1
         )
-        guess = self.wanted(hidden[:, -2:].flatten(1)).float()
+        guess = self.wanted(tokens.flatten(1)).float()
         return first, functional.smooth_l1_loss(guess, relative)
 
 

@@ -32,7 +32,7 @@ class FlowConfig:
     longest_instruction: int = 8
     image_size: int = 64
     channels: tuple[int, ...] = (32, 64, 64, 64)
-    image_tokens: int = 12
+    image_tokens: int = 8
     width: int = 128
     heads: int = 4
     layers: int = 4

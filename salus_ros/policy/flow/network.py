@@ -70,7 +70,7 @@ class Pooling(nn.Module):
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         channels, tokens = config.channels[-1], config.image_tokens
-        self.asked = tokens // 3
+        self.asked = tokens // 2
         self.maps = nn.Linear(channels, tokens - self.asked)
         self.query = nn.Linear(config.width, self.asked * channels)
         self.key = nn.Linear(channels, channels)

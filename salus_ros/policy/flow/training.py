@@ -1,4 +1,9 @@
-"""Training: flow matching on the teacher's chunks, resumable, the same for the same seed."""
+"""Training: flow matching on the teacher's chunks, resumable, the same for the same seed.
+
+In two stages, since one CPU core has to do: first vision alone learns where the blocks are, then
+its convolutions stay as they are, their features are computed once for all frames, and the rest
+learns what to do.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -19,7 +25,7 @@ from salus_ros.policy.flow.checkpoint import Checkpoint, load_checkpoint, save_c
 from salus_ros.policy.flow.config import FlowConfig
 from salus_ros.policy.flow.dataset import Frames, FrameStore
 from salus_ros.policy.flow.instructions import word_indices
-from salus_ros.policy.flow.network import FlowNetwork
+from salus_ros.policy.flow.network import FlowNetwork, Scene
 from salus_ros.policy.flow.state import Normalisation, fit_normalisation
 from salus_ros.sim.tasks import TASKS
 from salus_ros.sim.world import COLORS
@@ -27,29 +33,35 @@ from salus_ros.sim.world import COLORS
 REFRESH_EVERY = 500
 """Steps between two looks for new data."""
 SAVE_EVERY = 250
+FEATURE_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """steps in all; batch: observations a step; draws: noise draws of each; seed of everything.
+    """steps in all, vision_steps of them of the first stage; batch: observations a step; draws:
+    noise draws of each; seed of everything.
 
     decay: the share of steps at the end over which the learning rate falls to 0. average: decay
     of the averaged weights, which are the ones that are kept.
     """
 
     steps: int = 10_000
-    batch: int = 96
+    vision_steps: int = 1_500
+    batch: int = 64
     draws: int = 2
-    learning_rate: float = 8e-4
-    warm_up: int = 200
+    learning_rate: float = 1e-3
+    warm_up: int = 100
     decay: float = 0.4
     average: float = 0.998
     seed: int = 0
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        ending = (self.steps - step) / max(1.0, self.decay * self.steps)
-        return self.learning_rate * min(1.0, (step + 1) / self.warm_up, max(ending, 0.0))
+        """Learning rate of a step; each stage begins and ends low."""
+        first, last = (
+            (0, self.vision_steps) if step < self.vision_steps else (self.vision_steps, self.steps)
+        )
+        ending = (last - step) / max(1.0, self.decay * (last - first))
+        return self.learning_rate * min(1.0, (step - first + 1) / self.warm_up, max(ending, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,7 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=1e-4, betas=(0.9, 0.98))
         self._average = {n: t.detach().clone() for n, t in self._network.state_dict().items()}
         self._step, self._spent = 0, 0.0
+        self._features: Tensor | None = None
         self._normalisation: Normalisation | None = None
         self._fit()
         if (out / "state.json").exists():
@@ -122,8 +135,8 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.rate(self._step)
         chosen = rng.integers(len(self._frames), size=self.config.batch)
-        losses = self._losses(_picked(self._frames, chosen))
-        total = losses["flow"] + losses["blocks"] + losses["wanted"]
+        losses = self._losses(_picked(self._frames, chosen), self._scene(chosen))
+        total = torch.stack(list(losses.values())).sum()
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
@@ -135,29 +148,59 @@ class Trainer:
                 self._average[name].lerp_(tensor, 1 - keep)
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
-    def _losses(self, frames: Frames) -> dict[str, Tensor]:
+    def _scene(self, chosen: NDArray[np.int64]) -> Scene:
+        """Features of the chosen frames: learned in the first stage, looked up in the second."""
+        if self._step < self.config.vision_steps:
+            images = augmented(torch.from_numpy(self._frames.images[chosen]).to(self._device))
+            with torch.autocast(self._device.type, dtype=torch.bfloat16):
+                return self._network.see(images)
+        if self._features is None or len(self._features) < len(self._frames):
+            self._features = self._all_features()
+        rows = self._features[torch.from_numpy(chosen)].to(self._device)
+        return Scene(tuple(rows.unbind(1)))
+
+    @torch.no_grad()
+    def _all_features(self) -> Tensor:
+        """Of all frames [n, cameras, channels, h, w], by the averaged vision weights."""
+        for parameter in self._network.stems.parameters():
+            parameter.requires_grad_(False)
+        averaged = {n: t for n, t in self._average.items() if n.startswith("stems.")}
+        self._network.load_state_dict(averaged, strict=False)
+        parts = [] if self._features is None else [self._features]
+        for first in range(sum(map(len, parts)), len(self._frames), FEATURE_BATCH):
+            images = torch.from_numpy(self._frames.images[first : first + FEATURE_BATCH])
+            pixels = images.to(self._device).permute(0, 1, 4, 2, 3).float() / 255.0
+            with torch.autocast(self._device.type, dtype=torch.bfloat16):
+                features = self._network.see(pixels).features
+            parts.append(torch.stack(features, 1).to("cpu", torch.bfloat16))
+        return torch.cat(parts)
+
+    def _losses(self, frames: Frames, scene: Scene) -> dict[str, Tensor]:
         net, device = self._network.train(), self._device
         assert self._normalisation is not None
-        images = augmented(torch.from_numpy(frames.images).to(device))
         state = self._normalisation.state(frames.states.astype(np.float64))
         states = torch.tensor(state, dtype=torch.float32, device=device).repeat(2, 1)
-        chunk = self._normalisation.normalise(frames.chunks, frames.starts[:, None])
-        target = (
-            torch.tensor(chunk, dtype=torch.float32, device=device).transpose(0, 1).flatten(0, 1)
-        )
         tasks = torch.from_numpy(frames.tasks.T.reshape(-1)).to(device)
         blocks = torch.from_numpy(frames.blocks).to(device).repeat(2, 1, 1)
         tool = torch.from_numpy(frames.states[:, -5:]).to(device).repeat(2, 1)
         tool = torch.cat([tool[:, :3], torch.atan2(tool[:, 3:4], tool[:, 4:5])], 1)
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            scene = net.see(images)
-            scene = type(scene)(tuple(torch.cat([f, f]) for f in scene.features))
-            tokens = net.tokens(scene, self._words[tasks], states)
-            hidden = net.encode(tokens)
-            prefix = net.prefix(hidden)
-            where, wanted = self._auxiliary(tokens, hidden, blocks, self._colors[tasks], tool)
-            draws = [self._flow_loss(prefix, target) for _ in range(self.config.draws)]
-        return {"flow": torch.stack(draws).mean(), "blocks": where, "wanted": wanted}
+            both = Scene(tuple(torch.cat([f, f]) for f in scene.features))
+            tokens = net.tokens(both, self._words[tasks], states)
+            where, wanted = self._auxiliary(tokens, blocks, self._colors[tasks], tool)
+            losses = {"blocks": where, "wanted": wanted}
+            if self._step >= self.config.vision_steps:
+                losses["flow"] = self._flow_losses(tokens, frames)
+        return losses
+
+    def _flow_losses(self, tokens: Tensor, frames: Frames) -> Tensor:
+        assert self._normalisation is not None
+        chunk = self._normalisation.normalise(frames.chunks, frames.starts[:, None])
+        target = torch.tensor(chunk, dtype=torch.float32, device=self._device)
+        target = target.transpose(0, 1).flatten(0, 1)
+        prefix = self._network.prefix(self._network.encode(tokens))
+        draws = [self._flow_loss(prefix, target) for _ in range(self.config.draws)]
+        return torch.stack(draws).mean()
 
     def _flow_loss(self, prefix: Any, target: Tensor) -> Tensor:
         time = torch.rand(len(target), device=target.device) ** 0.8
@@ -221,7 +264,7 @@ class Trainer:
         self._optimizer.load_state_dict({**whole, "state": moments})
 
 
-def _picked(frames: Frames, chosen: np.ndarray[Any, Any]) -> Frames:
+def _picked(frames: Frames, chosen: NDArray[np.int64]) -> Frames:
     return Frames(
         *(
             getattr(frames, n)[chosen]
@@ -233,10 +276,10 @@ def _picked(frames: Frames, chosen: np.ndarray[Any, Any]) -> Frames:
 def augmented(images: Tensor) -> Tensor:
     """uint8 [batch, cameras, size, size, 3] to float [batch, cameras, 3, size, size] in [0, 1].
 
-    Each image in another light: brightness of each channel, contrast, noise.
+    Each image in another light: gain of each channel, and brightness.
     """
     x = images.permute(0, 1, 4, 2, 3).float() / 255.0
     shape = (*x.shape[:2], 3, 1, 1)
     gain = 1.0 + 0.08 * torch.randn(shape, device=x.device).clamp(-2, 2)
     shift = 0.03 * torch.randn(shape[:2], device=x.device)[..., None, None, None]
-    return (x * gain + shift + 0.01 * torch.randn_like(x)).clamp(0.0, 1.0)
+    return (x * gain + shift).clamp(0.0, 1.0)
