@@ -10,6 +10,7 @@ import typer
 from salus_ros import __version__
 from salus_ros.cli import (
     bench,
+    bench_sampler,
     calibrate,
     demo,
     doctor,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command(name="doctor")(doctor.doctor)
 app.command(name="demo")(demo.demo)
 app.command(name="up")(up.up)
+bench.app.command(name="sampler")(bench_sampler.sampler)
 app.add_typer(bench.app, name="bench")
 evaluate.app.command(name="policy")(evaluate_policy.policy)
 evaluate.app.command(name="predictor")(evaluate_predictor.predictor)

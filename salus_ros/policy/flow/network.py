@@ -108,7 +108,8 @@ class Mlp(nn.Module):
         return self.down(functional.silu(self.up(x)))
 
 
-def _heads(x: Tensor, heads: int) -> Tensor:
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """[batch, tokens, width] to [batch, heads, tokens, width / heads]."""
     batch, tokens, width = x.shape
     return x.view(batch, tokens, heads, width // heads).transpose(1, 2)
 
@@ -135,7 +136,7 @@ class PrefixLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, tokens, width]."""
-        q, k, v = (_heads(part, self.heads) for part in self.qkv(self.norm(x)).chunk(3, -1))
+        q, k, v = (split_heads(part, self.heads) for part in self.qkv(self.norm(x)).chunk(3, -1))
         x = x + self.out(attend(q, k, v))
         return x + self.mlp(self.mlp_norm(x))
 
@@ -162,15 +163,15 @@ class ExpertLayer(nn.Module):
     def keys_values(self, prefix: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the prefix, which stay the same over the flow."""
         key, value = self.cross_key_value(prefix).chunk(2, -1)
-        return _heads(key, self.heads), _heads(value, self.heads)
+        return split_heads(key, self.heads), split_heads(value, self.heads)
 
     def forward(self, x: Tensor, key: Tensor, value: Tensor, modulation: Tensor) -> Tensor:
         """x [batch, tokens, width]; modulation [batch or 1, 1, 4 * width] of this layer."""
         scale, shift, mlp_scale, mlp_shift = modulation.chunk(4, -1)
         normed = self.norm(x) * (1 + scale) + shift
-        q, k, v = (_heads(part, self.heads) for part in self.qkv(normed).chunk(3, -1))
+        q, k, v = (split_heads(part, self.heads) for part in self.qkv(normed).chunk(3, -1))
         x = x + self.out(attend(q, k, v))
-        query = _heads(self.cross_query(self.cross_norm(x)), self.heads)
+        query = split_heads(self.cross_query(self.cross_norm(x)), self.heads)
         x = x + self.dropout(self.cross_out(attend(query, key, value)))
         normed = self.mlp_norm(x) * (1 + mlp_scale) + mlp_shift
         return x + self.dropout(self.mlp(normed))
