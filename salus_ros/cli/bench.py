@@ -10,6 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from salus_ros.cli.bench_gate import gate
+from salus_ros.cli.bench_signals import signals
 from salus_ros.cli.bench_smolvla import smolvla
 from salus_ros.cli.errors import UserError
 from salus_ros.cli.output import write_json
@@ -23,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(gate)
+app.command()(signals)
 app.command()(smolvla)
 
 
