@@ -58,6 +58,11 @@ class FlowBackend:
         loaded = load_checkpoint(Path(checkpoint).expanduser() if checkpoint else None)
         config = self._config = loaded.config
         _check_robot(tuple(joint_names) or config.joint_names, gripper_name, loaded.config)
+        if dropout_passes and not config.dropout:
+            raise CheckpointError(
+                f"dropout_passes is {dropout_passes}, but this policy has no dropout: all passes "
+                "would be the same; set it to 0"
+            )
         self.cameras: tuple[str, ...] = config.cameras
         self._device = _device(device)
         self._normalisation = loaded.normalisation
@@ -166,8 +171,8 @@ class FlowBackend:
 
     def _draw(self, prefix: Prefix) -> FloatArray:
         """Normalised chunks [samples, rows, dims]; the first is the one to execute."""
-        noise = self._noise[:1] if self._passes and self._mode == "eager" else self._noise
-        return np.asarray(self._sampler(noise, held_of(prefix)).double().cpu().numpy())
+        drawn = self._sampler(self._noise, held_of(prefix))
+        return np.asarray(drawn.double().cpu().numpy())
 
     def _distribution(self, samples: FloatArray, prefix: Prefix) -> ActionDistribution | None:
         if self._passes:

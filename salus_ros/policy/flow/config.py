@@ -9,6 +9,24 @@ from typing import Any
 FORMAT = 1
 """Of the checkpoint: changes where older ones can't be read any more."""
 
+_COUNTS = (
+    "longest_instruction",
+    "image_size",
+    "image_tokens",
+    "width",
+    "heads",
+    "layers",
+    "mlp_width",
+    "expert_layers",
+    "expert_mlp_width",
+    "rows",
+    "rows_per_token",
+    "time_step",
+    "steps",
+    "samples",
+    "execution_rows",
+)
+
 WORDS = ("", "pick", "up", "reach", "above", "the", "red", "green", "blue", "yellow", "block")
 """The vocabulary; index 0 is padding."""
 
@@ -48,12 +66,26 @@ class FlowConfig:
     execution_rows: int = 10
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if self.rows % self.rows_per_token:
             raise ValueError(f"{self.rows} rows don't divide into tokens of {self.rows_per_token}")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} doesn't divide into {self.heads} heads")
         if not 1 <= self.execution_rows <= self.rows:
             raise ValueError(f"execution_rows {self.execution_rows} is outside 1 to {self.rows}")
+
+    def _check_kinds(self) -> None:
+        """JSON may hold anything."""
+        if not isinstance(self.gripper_name, str):
+            raise ValueError(f"gripper_name is {self.gripper_name!r}: a name is needed")
+        for name in ("joint_names", "cameras", "instructions", "words"):
+            values = getattr(self, name)
+            if not values or not all(isinstance(value, str) for value in values):
+                raise ValueError(f"{name} is {values!r}: names are needed")
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}: a whole number above 0 is needed")
 
     @property
     def dims(self) -> int:
