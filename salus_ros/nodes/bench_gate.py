@@ -127,6 +127,11 @@ class TimedSupervisor(SafetySupervisor):
         if self._profile is not None:
             self._profile.flush("slices")
 
+    def _chores(self) -> None:
+        super()._chores()
+        if self._profile is not None:
+            self._profile.flush("chores")
+
     def close(self) -> None:
         """End in order, then keep what was noted."""
         self._end_span()

@@ -124,8 +124,8 @@ def command_message(
     message = JointStateMessage(header=Header(stamp=time_message(command.stamp)))
     gripper = [] if command.gripper is None else [float(command.gripper)]
     message.name = [*joint_names, *([gripper_name] if gripper else [])]
-    message.position = [*map(float, command.positions), *gripper]
-    message.velocity = [*map(float, command.velocities), *([0.0] * len(gripper))]
+    message.position = [*command.positions.tolist(), *gripper]
+    message.velocity = [*command.velocities.tolist(), *([0.0] * len(gripper))]
     return message
 
 

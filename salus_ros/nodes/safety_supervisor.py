@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
+from rclpy.guard_condition import GuardCondition
 from rclpy.parameter import Parameter as RosParameter
 from salus_msgs.msg import FailurePrediction as FailurePredictionMessage
 from salus_msgs.msg import Intervention as InterventionMessage
@@ -44,7 +45,7 @@ from salus_ros.supervision.reconfiguration import TUNABLE
 
 STATE_PERIOD = 0.1  # s between two SupervisorStates while nothing changes
 RIVAL_PERIOD = 1.0  # s between two looks for another publisher of commands
-COLLECT_TICKS = 50  # the youngest garbage is collected after every so many ticks
+COLLECT_TICKS = 50  # the youngest garbage is collected after so many ticks at the latest
 LONGEST_STOP = 5.0  # s; a jerk-limited stop takes a fraction of it
 SLICE_TIME = 1e-4  # s; a chunk's check hands over to the tick after so long
 LOST_COMMAND = 0.1  # s; lifespan of a command on its way
@@ -86,6 +87,7 @@ class SafetySupervisor(ManagedNode):
         self._last_joints = None
         self._realtime = False
         self._state_key: object = None
+        self._published_key: object = None
         self._states = self.publish_on(SupervisorStateMessage, topics.SUPERVISOR_STATE, qos.STATE)
         self._interventions = self.publish_on(InterventionMessage, topics.INTERVENTIONS, qos.EVENTS)
         self._plans = PlanInput(self, limits, self._take_chunk, self._refuse_message)
@@ -120,13 +122,19 @@ class SafetySupervisor(ManagedNode):
         self._plans.listen()
         on_joints = joint_callback(self, self._names, self._gripper, self._take_joints)
         self.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR)
-        self._more_to_check = self.create_guard_condition(self.guarded(self._check_slices))
-        self.finally_do(self.destroy_guard_condition, self._more_to_check)
+        self._more_to_check = self._on_demand(self._check_slices)
+        self._chores_due = self._on_demand(self._chores)
         self.subscribe(Header, topics.HEARTBEAT, self._on_heartbeat, qos.HEARTBEAT)
         self.subscribe(
             FailurePredictionMessage, topics.FAILURE_PREDICTION, self._on_prediction, qos.SIGNALS
         )
         OperatorRequests(self, self._gate, self._instant).listen()
+
+    def _on_demand(self, callback: Callable[[], None]) -> GuardCondition:
+        """Something whose `trigger` has a callback of its own made, after the timer's."""
+        condition = self.create_guard_condition(self.guarded(callback))
+        self.finally_do(self.destroy_guard_condition, condition)
+        return condition
 
     def activate(self) -> None:
         """Take the arm over where it stands, then tick."""
@@ -223,18 +231,31 @@ class SafetySupervisor(ManagedNode):
         self._output.send(result.command, now)
         self._plans.new_tick()
         self._reasons = result.reasons
-        self._publish_interventions()
+        self._ticks += 1
         state_key = (result.mode, result.reasons, self._gate.plan_id)
-        if now.steady >= self._next_state or state_key != self._state_key:
+        if (
+            state_key != self._state_key
+            or now.steady >= self._next_state
+            or self._ticks % COLLECT_TICKS == 0
+            or self._gate.interventions_waiting
+        ):
             self._state_key = state_key
+            self._chores_due.trigger()
+
+    def _chores(self) -> None:
+        """What may come after the command: the tick goes first, also when this takes long."""
+        if not self.active:
+            return
+        now = self._instant()
+        self._publish_interventions()
+        if now.steady >= self._next_state or self._state_key != self._published_key:
+            self._published_key = self._state_key
             self._next_state = now.steady + nanoseconds(STATE_PERIOD)
             self._publish_state(now)
-        self._ticks += 1
-        if self._ticks % COLLECT_TICKS == 0:
-            realtime.collect_young()
         if now.steady >= self._next_rival_check:
             self._next_rival_check = now.steady + nanoseconds(RIVAL_PERIOD)
             self._stop_at_rivals(now)
+        realtime.collect_young()
 
     def _stop_at_rivals(self, now: Instant) -> None:
         rivals = self._rivals()

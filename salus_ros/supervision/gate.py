@@ -346,6 +346,11 @@ class SafetyGate:
         detectors = self._parts.detectors
         return {} if detectors is None else detectors.scores
 
+    @property
+    def interventions_waiting(self) -> bool:
+        """Whether there is any to be drained."""
+        return self._queue.waiting
+
     def drain_interventions(self) -> list[Intervention]:
         """All interventions since the last call, oldest first."""
         return self._queue.drain()

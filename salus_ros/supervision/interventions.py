@@ -95,6 +95,11 @@ class InterventionQueue:
             )
         )
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is any record to be drained."""
+        return bool(self._records)
+
     def drain(self) -> list[Intervention]:
         """All records so far, oldest first; the queue is empty afterwards."""
         records = list(self._records)

@@ -41,7 +41,8 @@ OUTSIDE = "workspace"
 TOO_FAST = "tool_speed"
 
 LOOKS_MAX = 12
-GAP_SHARE = 0.03
+# More would need fewer looks, and leave less of the tool's speed.
+GAP_SHARE = 0.08
 SPEED_LOOKS_MAX = 40
 # A joint slower than this [rad/s], with as little acceleration, doesn't move: it adds no jerk.
 STILL = 1e-9
