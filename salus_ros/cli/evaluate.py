@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from salus_ros.cli import evaluate_signals
 from salus_ros.cli.errors import USAGE, UserError
 from salus_ros.cli.output import write_json
 from salus_ros.cli.supervisor_tables import supervisor_tables
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from salus_ros.bench.supervisor_study import SequenceStudy
 
 app = typer.Typer(help="Quality, measured.", no_args_is_help=True, add_completion=False)
+app.command()(evaluate_signals.signals)
 
 
 @app.command()

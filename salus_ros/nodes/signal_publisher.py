@@ -18,6 +18,7 @@ from salus_ros.nodes.managed_node import ManagedNode
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.nodes.robot_parameters import LIMITS, ROBOT_PARAMETERS, load_robot_limits
 from salus_ros.nodes.run import run
+from salus_ros.resources import config_file
 from salus_ros.signals.calibration import Calibration, load_calibration
 from salus_ros.signals.config import SignalConfig
 from salus_ros.signals.monitor import SignalMonitor
@@ -28,7 +29,8 @@ PARAMETERS = (
     Parameter(
         "calibration",
         "",
-        "Calibration file (.npz). Empty: running estimates, and execution_mismatch is invalid.",
+        "Calibration (salus calibrate signals): a path, or a file in config/. Empty: actions in "
+        "rad and m, running estimates for latents, and execution_mismatch is invalid.",
     ),
     Parameter(
         "joint_lag",
@@ -68,9 +70,10 @@ class SignalPublisher(ManagedNode):
         self._monitor = SignalMonitor(config, self._calibration(dims))
 
     def _calibration(self, dims: int) -> Calibration | None:
-        path, robot = self.parameter("calibration"), self.parameter("robot")
-        if path:
-            calibration = load_calibration(Path(path))
+        name, robot = self.parameter("calibration"), self.parameter("robot")
+        if name:
+            path = Path(name) if Path(name).is_file() else config_file(name)
+            calibration = load_calibration(path)
             calibration.require(robot, dims, len(self._names))
             return calibration
         lag = self.parameter("joint_lag")

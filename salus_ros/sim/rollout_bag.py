@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from salus_ros.interfaces import NANOSECONDS, Observation
+from salus_ros.interfaces import NANOSECONDS, Observation, PolicyState
 from salus_ros.replay.bag_writer import BagWriter, Storage
 from salus_ros.replay.episode_entry import custom_data
 from salus_ros.replay.messages import MessageEncoder
@@ -49,6 +49,9 @@ class EpisodeBag:
             return
         if isinstance(thing, EpisodeStatus):
             thing = replace(thing, number=self._number)
+        elif isinstance(thing, PolicyState):
+            # Times on the wall, which no lock-step depends on and no two runs have in common.
+            thing = replace(thing, stage_seconds={})
         if self._encoder.knows(thing):
             self._gathered.append((now, *self._encoder.encode(thing, now)))
 
