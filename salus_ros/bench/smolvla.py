@@ -211,12 +211,12 @@ class _Bench:
         return actions
 
     def _differences(self) -> dict[tuple[str, int], float]:
-        """Also the warm-up: both observations, twice."""
+        """Of both observations; also the warm-up, where a GPU captures and compiles."""
         largest = dict.fromkeys(self._ways, 0.0)
-        for _ in range(WARM_UP_RUNS):
+        for _ in range(WARM_UP_RUNS if self._device == "cuda" else 1):
             for number in range(2):
                 stock = self._chunk(("lerobot", 1), number)
-                for way in self._ways:
+                for way in list(self._ways)[1:]:
                     apart = (self._chunk(way, number)[:1] - stock).abs().max() / stock.abs().max()
                     largest[way] = max(largest[way], float(apart))
         return largest
