@@ -27,11 +27,12 @@ class Start:
     """What a chunk starts from.
 
     targets: joints [rad], then the opening width [m] where there is a gripper. velocities: theirs
-    in the plan [rad/s, m/s]; 0 where the plan doesn't count.
+    in the plan [rad/s, m/s]; 0 where the plan doesn't count. planned: whether it does.
     """
 
     targets: FloatArray
     velocities: FloatArray
+    planned: bool = True
 
 
 class Anchor:
@@ -56,12 +57,12 @@ class Anchor:
         measured = np.array([*joints.positions, *width])
         planned = self._planned(observation.stamp)
         if planned is None or planned.targets.shape != measured.shape:
-            return Start(measured, np.zeros(len(measured)))
+            return Start(measured, np.zeros(len(measured)), planned=False)
         count = len(joints.positions)
         gap = float(np.abs(planned.targets[:count] - measured[:count]).max())
         rests = float(np.abs(joints.velocities).max(initial=0.0)) < RESTING_SPEED
         if gap > (RESTING_TOLERANCE if rests else MOVING_TOLERANCE):
-            return Start(measured, np.zeros(len(measured)))
+            return Start(measured, np.zeros(len(measured)), planned=False)
         return planned
 
     def _planned(self, stamp: int) -> Start | None:

@@ -18,6 +18,8 @@ class Prediction:
     actions [horizon, joints (+ gripper)]: absolute targets, row k due at the observation's stamp
     + k * time_step: joints [rad], then the gripper's opening width [m]. time_step [ns].
     latent [width], empty where the policy has none. stage_seconds: duration of each stage.
+    continues: whether row 0 is a point of the policy's last chunk; false where the arm was found
+    elsewhere, and the chunk starts from there.
     """
 
     actions: FloatArray
@@ -26,6 +28,7 @@ class Prediction:
     distribution: ActionDistribution | None = None
     exits: tuple[EarlyExit, ...] = ()
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    continues: bool = True
 
 
 class Backend(Protocol):

@@ -201,13 +201,13 @@ class ChunkQueue:
         current = fresh.index_at_or_after(now)
         if fresh.last < current:
             raise PolicyError(_all_passed(fresh, inference.stamp, now))
-        merged = self._merged(plan, fresh, current, inference)
+        merged = self._merged(plan, fresh, current, inference, prediction.continues)
         if not np.any(merged.numbers == self._number + 1):
             raise PolicyError(
                 f"all {len(prediction.actions)} rows of the chunk lie in the frozen part of the "
                 "plan: use longer chunks, a faster policy or another rtc_schedule"
             )
-        if plan is None or not inference.blends:
+        if plan is None or not inference.blends or not prediction.continues:
             self._chunks.clear()
         self._chunks.append(fresh)
         self._chunk_rows = len(prediction.actions)
@@ -246,12 +246,17 @@ class ChunkQueue:
         numbers = np.full(rows, self._number + 1, np.int64)
         return Plan(anchor, step, first, actions, numbers, np.full(rows, stamp, np.int64))
 
-    def _merged(self, plan: Plan | None, fresh: Plan, current: int, inference: Inference) -> Plan:
-        """Rows already due as they were, the rest merged; without a gap, the newest part if any."""
+    def _merged(
+        self, plan: Plan | None, fresh: Plan, current: int, inference: Inference, continues: bool
+    ) -> Plan:
+        """Rows already due as they were, the rest merged; without a gap, the newest part if any.
+
+        A chunk that doesn't continue the plan brings its own past: the plan's would be a leap away.
+        """
         boundary = max(current, fresh.first)
         start = current - self.config.history_rows
         ahead = fresh.between(boundary, fresh.last)
-        if plan is None:
+        if plan is None or not continues:
             return fresh.between(start, boundary - 1).followed_by(ahead)
         past = plan.between(start, boundary - 1)
         gap = fresh.between(max(start, plan.last + 1), boundary - 1)

@@ -106,7 +106,9 @@ class _Labeller:
         except ValueError as error:
             self._anchor.forget()
             raise PolicyError(f"demonstrator: {error}") from error
-        prediction = Prediction(chunk if rows is None else rows, 33_333_333)
+        start = self._anchor.at(observation)
+        rows_now = chunk if rows is None else rows
+        prediction = Prediction(rows_now, 33_333_333, continues=start.planned)
         if rows is None and self._actor is not None:
             prediction = self._actor.predict(observation)
         self._anchor.remember(observation.stamp, prediction)

@@ -98,7 +98,7 @@ class Demonstrator:
         except ValueError as error:
             self._anchor.forget()
             raise PolicyError(f"demonstrator: {error}") from error
-        chunk = Prediction(rows, self._time_step)
+        chunk = Prediction(rows, self._time_step, continues=start.planned)
         self._anchor.remember(observation.stamp, chunk)
         return chunk
 

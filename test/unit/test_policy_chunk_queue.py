@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from salus_ros.policy.backend import PolicyError, Prediction
 from salus_ros.policy.chunk_queue import ChunkQueue, QueueConfig
+from salus_ros.policy.merging import MERGING_MODES
 
 STEP = 100
 
@@ -151,6 +154,19 @@ def test_an_old_plan_without_meaning_is_followed_but_not_merged():
     add(made, 0, flat(1.0))
     planned = add(made, 300, flat(2.0), now=450, blends=False)
     assert line(planned) == [1.0, 1.0] + [2.0] * 8
+
+
+@pytest.mark.parametrize("merging", MERGING_MODES)
+def test_a_chunk_that_does_not_continue_the_plan_brings_its_own_past(merging):
+    """The arm was held: rows of a plan that ran on without it would be a leap back to it."""
+    made = queue(merging)
+    add(made, 0, ramp(0))
+    restart = replace(flat(0.0), continues=False)
+    planned = add(made, 300, restart, now=600)
+    assert line(planned) == [0.0] * 9
+    assert planned.chunk.start_time == 400 and planned.chunk.first_fresh_step == 0
+    later = add(made, 700, flat(1.0), now=800)
+    assert max(line(later)) <= 1.0
 
 
 def test_another_time_step_begins_a_new_plan():

@@ -151,7 +151,12 @@ class FlowBackend:
         distribution = self._distribution(samples, prefix)
         clock.stage("distribution")
         return Prediction(
-            actions, self._config.time_step, latent, distribution, stage_seconds=clock.stages
+            actions,
+            self._config.time_step,
+            latent,
+            distribution,
+            stage_seconds=clock.stages,
+            continues=start.planned,
         )
 
     def _inputs(self, observation: Observation, start: Start) -> tuple[Tensor, Tensor, Tensor]:

@@ -73,8 +73,12 @@ class FrameStore:
     @property
     def frames(self) -> Frames:
         """All of them."""
-        names = [field.name for field in fields(Frames)]
-        return Frames(*(np.concatenate([getattr(p, n) for p in self._parts]) for n in names))
+        if len(self._parts) > 1:
+            names = [field.name for field in fields(Frames)]
+            joined = (np.concatenate([getattr(p, n) for p in self._parts]) for n in names)
+            # In the parts' place: both together would take twice the memory.
+            self._parts = [Frames(*joined)]
+        return self._parts[0]
 
 
 def load_frames(path: Path, image_size: int) -> Frames:
