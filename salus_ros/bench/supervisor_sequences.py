@@ -147,7 +147,7 @@ def _row(
     row = {
         "detection_rate": len(delays) / count,
         "delay_steps_p50": float(np.median(delays)) if delays else None,
-        "delay_steps_p95": float(np.quantile(delays, 0.95)) if delays else None,
+        "delay_steps_p95": float(np.quantile(delays, 0.95, method="higher")) if delays else None,
         "false_positive_rate": false / count,
         "by_detector": {
             name: sum(firsts[column] is not None for _, firsts in found) / count

@@ -56,7 +56,7 @@ def _rows(content: dict[str, Any]) -> Table:
 
 
 def _sequences(content: dict[str, Any]) -> Table:
-    table = Table("fault", "detected", "95 %", "median delay", "95 % of delays", "from the start")
+    table = Table("fault", "detected", "95 %", "median delay", "95 % within", "from the start")
     table.title = "episodes that the calibration never saw"
     for name, row in content["sequences"].items():
         standing = content["from_start"].get(name)
