@@ -35,7 +35,15 @@ setup(
         "lerobot": ["lerobot[smolvla]==0.4.4", "torchao==0.15.0"],
         # LeRobot data sets as recordings for `salus calibrate` and `evaluate supervisor`.
         "datasets": ["huggingface-hub", "pyarrow"],
-        "test": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML"],
+        "test": [
+            "hypothesis",
+            "mcap-ros2-support",
+            "mypy",
+            "pytest",
+            "pytest-timeout",
+            "ruff",
+            "types-PyYAML",
+        ],
     },
     entry_points={
         "console_scripts": [

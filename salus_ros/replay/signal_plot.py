@@ -101,7 +101,7 @@ def _range(known: FloatArray) -> tuple[float, float]:
     """What the panel shows: from 0, or the lowest value where all is far above, to the highest."""
     low, high = float(known.min()), float(known.max())
     low = 0.0 if low <= 0.5 * high else low
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    return (low, high) if high > low else (min(low, 0.0), max(high, 1.0))
 
 
 def _path(x: FloatArray, y: FloatArray) -> str:

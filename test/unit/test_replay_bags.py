@@ -10,6 +10,8 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
@@ -55,6 +57,21 @@ def expected(batches):
 def test_an_unfinished_bag_reads_as_far_as_it_was_written(tmp_path, storage, batches):
     write(tmp_path / "bag", batches, storage)
     assert words(tmp_path / "bag") == expected(batches)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("compress", [False, True])
+def test_the_reader_of_mcap_agrees(tmp_path, finished, compress):
+    writer = write(tmp_path / "bag", 3, compress=compress)
+    if finished:
+        writer.close()
+    with next((tmp_path / "bag").glob("*.mcap")).open("rb") as file:
+        reader = make_reader(file, decoder_factories=[DecoderFactory()], validate_crcs=True)
+        found = [message.data for *_, message in reader.iter_decoded_messages()]
+        statistics = reader.get_summary().statistics
+    assert found == expected(3)
+    assert (statistics.message_count, statistics.chunk_count) == (3 * BATCH, 3)
+    assert statistics.message_end_time == 2000 + BATCH - 1
 
 
 @pytest.mark.parametrize("compress", [False, True])
