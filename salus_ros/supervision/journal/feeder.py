@@ -113,8 +113,8 @@ class Journal:
     def poll(self) -> list[str]:
         """Take in what the writer tells, 1 us; returns its warnings, one line each.
 
-        Where both of its processes were killed, another is begun, which takes a millisecond. What was
-        in the pipe is lost then; the numbers tell how much, and the next line says it.
+        Where both of its processes were killed, another is begun, which takes a millisecond. What
+        was in the pipe is lost then; the numbers tell how much, and the next line says it.
         """
         if not self._gone and not self._listen():
             self._lose_writer()

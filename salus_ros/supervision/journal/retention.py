@@ -31,7 +31,8 @@ class Surplus:
     @property
     def text(self) -> str:
         """For people."""
-        return f"{self.path.name} was deleted, lines up to {self.head.sequence}: kept long enough"
+        last = self.head.sequence
+        return f"{self.path.name} is deleted, lines up to {last}: the journal has grown too large"
 
     @property
     def details(self) -> Mapping[str, Any]:
