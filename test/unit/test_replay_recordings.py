@@ -1,11 +1,13 @@
 """Episodes from bags: what is usable comes out whole, what isn't is skipped with its reason."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from salus_ros.interfaces import ActionChunk, ActionDistribution, PolicyState
+from salus_ros.prediction.episodes import UNKNOWN_SEED
 from salus_ros.replay.bag_writer import BagWriter
 from salus_ros.replay.errors import BagError
 from salus_ros.replay.messages import MessageEncoder
@@ -55,13 +57,17 @@ def happenings(end, joints=JOINTS):
         yield STEPS * STEP, end
 
 
-def write(folder, things, leave_out=(), epoch=10**18):
+def write(folder, things, leave_out=(), epoch=10**18, episode_topic="/sim/episode", ago=0.0):
+    """ago: how long before its receipt the end of the episode is stamped [s]."""
     encoder = MessageEncoder(JOINTS, "grip", epoch)
     writer, numbers, messages = BagWriter(folder), {}, []
     for time, thing in things:
-        topic, kind, data = encoder.encode(thing, time)
+        ended = isinstance(thing, EpisodeStatus) and thing.phase is Phase.ENDED
+        topic, kind, data = encoder.encode(thing, time - round(ago * 1e9) * ended)
         if topic in leave_out:
             continue
+        if isinstance(thing, EpisodeStatus):
+            topic = episode_topic
         if topic not in numbers:
             numbers[topic] = writer.add_topic(topic, kind)
         messages.append(Message(numbers[topic], time + epoch, data))
@@ -96,6 +102,21 @@ def test_an_episode_comes_out_as_it_was_recorded(tmp_path):
     assert episode.chunks.plans.shape == (3, 16, 8)
     assert np.allclose(episode.chunks.times, episode.chunks.plan_starts)
     assert episode.chunks.entropies.tolist() == [0.25] * 3
+
+
+@pytest.mark.parametrize(("failure", "onset"), [("drop", 0.4), ("", -1.0)])
+def test_a_person_labels_what_no_rig_judges(tmp_path, failure, onset):
+    """A label is stamped when it happened, and received when it was told."""
+    label = replace(status(Phase.ENDED, not failure, failure), instruction="")
+    told = STEPS * STEP / 1e9
+    ago = told - onset if failure else 0.0
+    write(tmp_path / "bag", happenings(label), episode_topic="/salus/episode_label", ago=ago)
+    [episode] = read_recordings(tmp_path).episodes
+    assert (episode.success, episode.failure_type) == (not failure, failure)
+    assert episode.onset == pytest.approx(onset)
+    assert episode.end == pytest.approx(told)
+    assert episode.instruction == "pick up the red block"
+    assert episode.seed == UNKNOWN_SEED
 
 
 def test_several_episodes_of_a_bag_are_told_apart(tmp_path):
