@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from salus_ros.interfaces import ActionDistribution, FloatArray, JointState, Observation
+from salus_ros.interfaces import ActionDistribution, FloatArray, JointState, Observation, seconds
 from salus_ros.policy.anchor import Anchor, Start
 from salus_ros.policy.backend import PolicyError, Prediction
 from salus_ros.policy.flow.checkpoint import CheckpointError, load_checkpoint
@@ -21,8 +21,10 @@ from salus_ros.policy.flow.images import scaled
 from salus_ros.policy.flow.instructions import word_indices
 from salus_ros.policy.flow.network import Prefix
 from salus_ros.policy.flow.sampler import EagerSampler, Sampler, make_sampler
-from salus_ros.policy.flow.state import state_vector
+from salus_ros.policy.flow.smoothing import smoothing_matrices
+from salus_ros.policy.flow.state import GRIPPER_SCALE, state_vector
 from salus_ros.signals.distribution import distribution_of_samples
+from salus_ros.sim.gripper import MAX_WIDTH
 
 WARM_UP_RUNS = 3
 
@@ -72,6 +74,9 @@ class FlowBackend:
         self._mode = sampler
         self._steps = flow_steps or config.steps
         self._anchor = Anchor()
+        width_scale = np.full((config.rows, 1), GRIPPER_SCALE)
+        scales = np.hstack([self._normalisation.action_scale, width_scale])
+        self._smoothing = smoothing_matrices(scales)
         self._words: dict[str, Tensor] = {}
         if self._device.type == "cpu":
             # A network this small gains nothing from more threads, and the graph needs the cores.
@@ -147,7 +152,7 @@ class FlowBackend:
         samples = self._draw(prefix)
         latent = np.array(prefix.latent[0].float().cpu().numpy(), np.float32)
         clock.stage("expert")
-        actions = self._normalisation.denormalise(samples[0], start.targets)
+        actions = self._smoothed(self._normalisation.denormalise(samples[0], start.targets), start)
         distribution = self._distribution(samples, prefix)
         clock.stage("distribution")
         return Prediction(
@@ -178,6 +183,15 @@ class FlowBackend:
         """Normalised chunks [samples, rows, dims]; the first is the one to execute."""
         drawn = self._sampler(self._noise, held_of(prefix))
         return np.asarray(drawn.double().cpu().numpy())
+
+    def _smoothed(self, chunk: FloatArray, start: Start) -> FloatArray:
+        """The chunk [rows, dims] without the sampler's noise, its gripper within its range."""
+        before = start.targets - start.velocities * seconds(self._config.time_step)
+        points = np.concatenate([before[None], start.targets[None], chunk[1:]])
+        smooth = np.einsum("jrp,pj->rj", self._smoothing, points)
+        smooth[0] = start.targets
+        smooth[:, -1] = np.clip(smooth[:, -1], 0.0, MAX_WIDTH)
+        return smooth
 
     def _distribution(self, samples: FloatArray, prefix: Prefix) -> ActionDistribution | None:
         if self._passes:
