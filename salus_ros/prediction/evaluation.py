@@ -24,7 +24,7 @@ from salus_ros.prediction.features import GROUPS
 from salus_ros.prediction.fitting import fit_network
 from salus_ros.prediction.labels import step_labels
 from salus_ros.prediction.layout import HORIZONS
-from salus_ros.prediction.metrics import Ranking, auc, episode_draws, interval
+from salus_ros.prediction.metrics import NOT_DEFINED, Estimate, auc, episode_draws, interval
 from salus_ros.prediction.model import SMOOTHING, FailureModel, raw_outputs, score_episode, smoothed
 from salus_ros.prediction.quality import Scored
 from salus_ros.prediction.splits import Splits, first_by_hash
@@ -108,16 +108,15 @@ def _method(groups: Mapping[str, list[Scored]], band: Band, seed: int) -> dict[s
 
 
 def _figures(group: list[Scored], band: Band, seed: int) -> dict[str, Any]:
+    episodes = quality.episode_ranking(group)
+    steps = {f"{h:g}": quality.horizon_ranking(group, i) for i, h in enumerate(HORIZONS)}
     return {
-        "episode_auc": quality.episode_auc(group, seed).to_json(),
+        "episode_auc": episodes.auc_estimate(seed).to_json(),
         "matched_auc": quality.matched_auc(group, seed).to_json(),
-        "average_precision": quality.average_precision(group, seed).to_json(),
-        "horizon_auc": {
-            f"{h:g}": quality.horizon_auc(group, i, seed).to_json() for i, h in enumerate(HORIZONS)
-        },
+        "average_precision": episodes.average_precision_estimate(seed).to_json(),
+        "horizon_auc": {h: r.auc_estimate(seed).to_json() for h, r in steps.items()},
         "horizon_average_precision": {
-            f"{h:g}": quality.horizon_precision(group, i, seed).to_json()
-            for i, h in enumerate(HORIZONS)
+            h: r.average_precision_estimate(seed).to_json() for h, r in steps.items()
         },
         "within_disturbances": quality.within_disturbances(group, seed),
         "alarm": quality.alarm_quality(group, band, seed),
@@ -146,15 +145,13 @@ def _successes(group: Sequence[Scored]) -> list[FloatArray]:
 
 def _difference(own: list[Scored], other: list[Scored], seed: int) -> dict[str, Any]:
     """By how much the model's episode ROC-AUC is above, episodes drawn for both alike."""
-    ours, theirs = (np.array([s.highest for s in group]) for group in (own, other))
-    failed = np.array([s.failed for s in own], np.bool_)
-    if not failed.any() or failed.all():
-        return {"value": None, "low": None, "high": None}
-    ranks = Ranking(ours, failed), Ranking(theirs, failed)
-    draws = episode_draws(len(failed), seed)
-    found = np.array([ranks[0].auc(d) - ranks[1].auc(d) for d in draws])
-    low, high = interval(found[np.isfinite(found)])
-    return {"value": ranks[0].auc() - ranks[1].auc(), "low": low, "high": high}
+    ours, theirs = quality.episode_ranking(own), quality.episode_ranking(other)
+    value = ours.auc() - theirs.auc()
+    if not np.isfinite(value):
+        return NOT_DEFINED.to_json()
+    draws = episode_draws(ours.episodes, seed)
+    found = ours.aucs(draws) - theirs.aucs(draws)
+    return Estimate(value, *interval(found[np.isfinite(found)])).to_json()
 
 
 def _calibration(model: FailureModel, episodes: Sequence[RecordedEpisode]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from salus_ros.interfaces import FloatArray
 
 LEVEL = 0.95
-REPLICATES = 500
+REPLICATES = 1000
+BINS = 1000
 Interval = tuple[float, float]
 
 
@@ -46,56 +47,80 @@ class Ranking:
     ) -> None:
         """Without episodes, each item is one of its own."""
         values, self._place = np.unique(scores, return_inverse=True)
-        self._count = len(values)
-        self._positive = positive.astype(np.float64)
+        self._values = len(values)
+        self._positive = positive
         self._episodes = np.arange(len(scores)) if episodes is None else episodes
         self.episodes = int(self._episodes.max(initial=-1)) + 1
 
-    def auc(self, draws: FloatArray | None = None) -> float:
-        """Area under the ROC curve, ties counted half; NaN without both classes.
+    def auc(self) -> float:
+        """Area under the ROC curve, ties counted half; NaN without both classes."""
+        return float(_area(*self._counts()))
 
-        draws [episodes]: how often each is counted; None: once.
-        """
-        positive, negative = self._counts(draws)
-        total = positive.sum() * negative.sum()
-        if total == 0:
-            return float("nan")
-        below = np.cumsum(negative) - 0.5 * negative
-        return float((positive * below).sum() / total)
+    def average_precision(self) -> float:
+        """Sum of precision times step in recall, from the highest score on; NaN if undefined."""
+        return float(_average_precision(*self._counts()))
 
-    def average_precision(self, draws: FloatArray | None = None) -> float:
-        """Sum of precision times step in recall, from the highest score on."""
-        positive, negative = (c[::-1] for c in self._counts(draws))
-        if positive.sum() == 0:
-            return float("nan")
-        hits = np.cumsum(positive)
-        found = hits + np.cumsum(negative)
-        precision = np.divide(hits, found, out=np.ones_like(hits), where=found > 0)
-        return float((precision * positive).sum() / positive.sum())
+    def aucs(self, draws: FloatArray) -> FloatArray:
+        """[replicates] of draws [replicates, episodes]: how often each episode is counted."""
+        return _area(*(draws @ table for table in self._tables()))
 
-    def _counts(self, draws: FloatArray | None) -> tuple[FloatArray, FloatArray]:
-        weights = np.ones(len(self._place)) if draws is None else draws[self._episodes]
-        positive = _sums(self._place, weights * self._positive, self._count)
-        return positive, _sums(self._place, weights, self._count) - positive
+    def auc_estimate(self, seed: int = 0) -> Estimate:
+        """With its interval."""
+        return self._estimate(self.auc(), _area, seed)
+
+    def average_precision_estimate(self, seed: int = 0) -> Estimate:
+        """With its interval."""
+        return self._estimate(self.average_precision(), _average_precision, seed)
+
+    def _estimate(
+        self, value: float, metric: Callable[[FloatArray, FloatArray], FloatArray], seed: int
+    ) -> Estimate:
+        if not np.isfinite(value):
+            return NOT_DEFINED
+        draws = episode_draws(self.episodes, seed)
+        found = metric(*(draws @ table for table in self._tables()))
+        return Estimate(value, *interval(found[np.isfinite(found)]))
+
+    def _counts(self) -> tuple[FloatArray, FloatArray]:
+        """[values]: positive and negative items of each score, from the lowest on."""
+        positive = _sums(self._place, self._positive, self._values)
+        return positive, _sums(self._place, ~self._positive, self._values)
+
+    def _tables(self) -> tuple[FloatArray, FloatArray]:
+        """[episodes, bins]: the same by episode, for the intervals alone in BINS bins at most."""
+        bins = min(self._values, BINS)
+        place = self._episodes * bins + self._place * bins // max(self._values, 1)
+        positive, negative = (
+            _sums(place, chosen, self.episodes * bins).reshape(self.episodes, bins)
+            for chosen in (self._positive, ~self._positive)
+        )
+        return positive, negative
 
 
-def _sums(place: NDArray[np.int64], weights: FloatArray, count: int) -> FloatArray:
-    return np.bincount(place, weights, count).astype(np.float64)
+def _sums(place: NDArray[np.int64], chosen: NDArray[np.bool_], count: int) -> FloatArray:
+    return np.bincount(place[chosen], minlength=count).astype(np.float64)
 
 
-def estimate(
-    metric: Callable[[FloatArray | None], float],
-    episodes: int,
-    seed: int = 0,
-    replicates: int = REPLICATES,
-) -> Estimate:
-    """The metric of all, and its percentile interval over episodes drawn anew."""
-    value = metric(None) if episodes else float("nan")
-    if not np.isfinite(value):
-        return NOT_DEFINED
-    found = [metric(draws) for draws in episode_draws(episodes, seed, replicates)]
-    low, high = interval([f for f in found if np.isfinite(f)])
-    return Estimate(value, low, high)
+def _area(positive: FloatArray, negative: FloatArray) -> FloatArray:
+    """Of counts [..., values]; NaN where there is none of one class."""
+    below = np.cumsum(negative, axis=-1) - 0.5 * negative
+    pairs = positive.sum(axis=-1) * negative.sum(axis=-1)
+    return _quotient((positive * below).sum(axis=-1), pairs)
+
+
+def _average_precision(positive: FloatArray, negative: FloatArray) -> FloatArray:
+    positive, negative = positive[..., ::-1], negative[..., ::-1]
+    hits = np.cumsum(positive, axis=-1)
+    found = hits + np.cumsum(negative, axis=-1)
+    precision = hits / np.maximum(found, 1.0)
+    return _quotient((precision * positive).sum(axis=-1), positive.sum(axis=-1))
+
+
+def _quotient(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """NaN where the denominator is 0."""
+    found = np.full(np.shape(denominator), np.nan)
+    np.divide(numerator, denominator, out=found, where=denominator > 0)
+    return found
 
 
 def episode_draws(episodes: int, seed: int, replicates: int = REPLICATES) -> FloatArray:
@@ -114,17 +139,6 @@ def interval(values: list[float] | FloatArray) -> Interval:
 def auc(scores: FloatArray, positive: NDArray[np.bool_]) -> float:
     """Area under the ROC curve of scores [n]; NaN without both classes."""
     return Ranking(scores, positive).auc()
-
-
-def auc_estimate(
-    scores: FloatArray,
-    positive: NDArray[np.bool_],
-    episodes: NDArray[np.int64] | None = None,
-    seed: int = 0,
-) -> Estimate:
-    """Area under the ROC curve with its interval."""
-    ranking = Ranking(scores, positive, episodes)
-    return estimate(ranking.auc, ranking.episodes, seed)
 
 
 def best_f1(scores: FloatArray, positive: NDArray[np.bool_]) -> tuple[float, float]:

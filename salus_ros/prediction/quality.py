@@ -16,11 +16,10 @@ from salus_ros.prediction.labels import step_labels
 from salus_ros.prediction.layout import HORIZONS
 from salus_ros.prediction.metrics import (
     NOT_DEFINED,
+    REPLICATES,
     Estimate,
     Ranking,
-    auc_estimate,
     episode_draws,
-    estimate,
     interval,
 )
 from salus_ros.prediction.model import SMOOTHING, smoothed
@@ -65,43 +64,17 @@ def scored(
     return found
 
 
-def episode_auc(group: Sequence[Scored], seed: int = 0) -> Estimate:
-    """That a failing episode's highest score is above a successful one's."""
+def episode_ranking(group: Sequence[Scored]) -> Ranking:
+    """Of the episodes' highest scores; positive: those that fail."""
     highest = np.array([s.highest for s in group])
-    return auc_estimate(highest, np.array([s.failed for s in group], np.bool_), seed=seed)
+    return Ranking(highest, np.array([s.failed for s in group], np.bool_))
 
 
-def average_precision(group: Sequence[Scored], seed: int = 0) -> Estimate:
-    """Of the episodes' highest scores."""
-    ranking = Ranking(
-        np.array([s.highest for s in group]), np.array([s.failed for s in group], np.bool_)
-    )
-    return estimate(ranking.average_precision, ranking.episodes, seed)
-
-
-def horizon_auc(group: Sequence[Scored], horizon: int, seed: int = 0) -> Estimate:
-    """Of steps: whether any failure begins within that horizon."""
-    return _horizon_ranking(group, horizon, Ranking.auc, seed)
-
-
-def horizon_precision(group: Sequence[Scored], horizon: int, seed: int = 0) -> Estimate:
-    """Average precision of the same."""
-    return _horizon_ranking(group, horizon, Ranking.average_precision, seed)
-
-
-def _horizon_ranking(
-    group: Sequence[Scored],
-    horizon: int,
-    metric: Callable[[Ranking, FloatArray | None], float],
-    seed: int,
-) -> Estimate:
-    if not group:
-        return NOT_DEFINED
+def horizon_ranking(group: Sequence[Scored], horizon: int) -> Ranking:
+    """Of steps; positive: any failure begins within that horizon."""
     labels = np.concatenate([step_labels(s.episode)[:, horizon].any(axis=1) for s in group])
     scores = np.concatenate([s.step[:, horizon] for s in group])
-    of_episode = np.repeat(np.arange(len(group)), [len(s.step) for s in group])
-    ranking = Ranking(scores, labels, of_episode)
-    return estimate(lambda draws: metric(ranking, draws), len(group), seed)
+    return Ranking(scores, labels, np.repeat(np.arange(len(group)), [len(s.step) for s in group]))
 
 
 def matched_auc(group: Sequence[Scored], seed: int = 0) -> Estimate:
@@ -157,7 +130,7 @@ def within_disturbances(group: Sequence[Scored], seed: int = 0) -> dict[str, dic
         found[name or "none"] = {
             "episodes": len(own),
             "failures": failures,
-            "auc": (episode_auc(own, seed) if enough else NOT_DEFINED).to_json(),
+            "auc": (episode_ranking(own).auc_estimate(seed) if enough else NOT_DEFINED).to_json(),
             "matched_auc": (matched_auc(own, seed) if enough else NOT_DEFINED).to_json(),
         }
     return found
@@ -206,11 +179,9 @@ def _median(values: FloatArray, seed: int) -> Estimate:
     if not len(values):
         return NOT_DEFINED
 
-    def median(draws: FloatArray | None) -> float:
-        drawn = values if draws is None else np.repeat(values, draws.astype(int))
-        return float(np.median(drawn))
-
-    return estimate(median, len(values), seed)
+    rng = np.random.default_rng(seed)
+    drawn = np.median(rng.choice(values, (REPLICATES, len(values))), axis=1)
+    return Estimate(float(np.median(values)), *interval(drawn))
 
 
 def _time_weighted(group: Sequence[Scored], first: Sequence[int]) -> float | None:
