@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from rich.progress import Progress
 
 from salus_ros.cli.errors import UserError
 
-EPISODES_PER_FILE = 40
+EPISODES_PER_FILE = 16
 
 
 def demos(
@@ -54,10 +55,19 @@ def _record_demos(
 
     actor = None
     if policy:
-        from salus_ros.policy.registry import make_backend
+        from salus_ros.policy.registry import make_backend, option_names
 
-        actor = make_backend(policy, {"checkpoint": str(weights)} if weights else {})
-    settings = {"seed": seed, "disturbed": disturbed, "policy": policy or "demonstrator"}
+        options = {"checkpoint": str(weights)} if weights else {}
+        # Nobody looks at the action distribution here.
+        alone = {"action_samples": 1} if "action_samples" in option_names(policy) else {}
+        actor = make_backend(policy, {**options, **alone})
+    settings: dict[str, object] = {
+        "seed": seed,
+        "disturbed": disturbed,
+        "policy": policy or "demonstrator",
+    }
+    if weights:
+        settings["weights"] = hashlib.sha256((weights / "policy.json").read_bytes()).hexdigest()
     writer = DatasetWriter(out, settings)
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("episodes", total=episodes, completed=writer.episodes)
