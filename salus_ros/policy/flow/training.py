@@ -203,14 +203,16 @@ class Trainer:
         return torch.stack(draws).mean()
 
     def _flow_loss(self, prefix: Any, target: Tensor) -> Tensor:
-        time = torch.rand(len(target), device=target.device) ** 0.8
+        # Mostly near 0: there only the observation says what to do, later the noisy chunk does, and
+        # what the first steps decide the last ones keep. (Evenly spread times left the error at 0
+        # four times that at 0.9.)
+        time = torch.rand(len(target), device=target.device) ** 3
         noise = torch.randn_like(target)
         t = time[:, None, None]
         noisy = t * target + (1 - t) * noise
         expert = self._network.expert
         clean = expert(noisy, prefix, expert.modulations(time)).float()
-        error = (clean - target).square().mean((1, 2))
-        return (error / (1.15 - time)).mean()
+        return (clean - target).square().mean()
 
     # --- files ---
 
