@@ -20,7 +20,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["salus_ros", "salus_ros.*"]),
-    package_data={"salus_ros": ["py.typed"]},
+    package_data={"salus_ros": ["py.typed", "policy/flow/weights/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["config/salus_ros"]),
         ("share/salus_ros", ["package.xml"]),
@@ -33,8 +33,9 @@ setup(
         "policy": ["safetensors", "torch<2.11"],
         # LeRobot 0.5 needs Python 3.12; torchao 0.16 breaks its import of diffusers.
         "lerobot": ["lerobot[smolvla]==0.4.4", "torchao==0.15.0"],
-        # LeRobot data sets as recordings for `salus calibrate` and `evaluate supervisor`.
-        "datasets": ["huggingface-hub", "pyarrow"],
+        # LeRobot data sets: recordings for `salus calibrate` and `evaluate supervisor`, and the
+        # demonstrations of `salus record demos` and `salus train policy`.
+        "datasets": ["huggingface-hub", "pillow", "pyarrow"],
         "test": [
             "hypothesis",
             "mcap-ros2-support",
