@@ -18,6 +18,7 @@ from rich.table import Table
 from salus_ros.bench.provenance import provenance
 from salus_ros.cli.errors import INTERRUPTED, USAGE, UserError
 from salus_ros.cli.output import write_json
+from salus_ros.cli.processes import interrupt_on_signals
 from salus_ros.replay.bag_writer import Storage
 
 
@@ -72,6 +73,7 @@ def rollouts(
         calibration=calibration,
     )
     console = Console(stderr=json_file == "-")
+    interrupt_on_signals()
     started = time.monotonic()
     with _progress(console) as progress:
         task = progress.add_task("episodes", total=episodes, failures=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -9,12 +10,13 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
+from salus_ros.die_with_parent import DIE_WITH_PARENT, die_with_parent_if_asked
 from salus_ros.policy.registry import make_backend
 from salus_ros.replay.bag_writer import Storage
 from salus_ros.replay.episode_entry import described
@@ -114,7 +116,18 @@ def collect(
     folder holds another data set; episodes that are there stay, half-written ones are made anew.
     """
     planned = plan_episodes(episodes, options.seed, options.disturbances, options.nominal_share)
-    _claim(folder, options)
+    with _locked(folder):
+        _claim(folder, options)
+        return _completed(options, planned, folder, jobs, on_episode)
+
+
+def _completed(
+    options: RolloutOptions,
+    planned: list[PlannedEpisode],
+    folder: Path,
+    jobs: int,
+    on_episode: Callable[[dict[str, Any], bool], None],
+) -> list[dict[str, Any]]:
     entries: dict[int, dict[str, Any]] = {}
     missing = []
     for episode in planned:
@@ -128,6 +141,19 @@ def collect(
         entries[entry["number"]] = entry
         on_episode(entry, False)
     return [entries[episode.number] for episode in planned]
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder against a second recording into it. Raises BagError."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name}.lock")
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BagError(f"another process records into {folder}: wait for its end") from None
+        yield
 
 
 def _claim(folder: Path, options: RolloutOptions) -> None:
@@ -190,17 +216,21 @@ def _run_all(
     # Spawned, since neither OpenGL nor torch survives a fork. One thread each, set before numpy
     # and torch are imported there.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ[DIE_WITH_PARENT] = str(os.getpid())
     with ProcessPoolExecutor(
         min(jobs, len(missing)), get_context("spawn"), _begin_worker, (options, folder)
     ) as pool:
-        futures = [pool.submit(_run_in_worker, episode) for episode in missing]
         try:
+            futures = [pool.submit(_run_in_worker, episode) for episode in missing]
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool:
             raise BagError("a process was killed, for memory perhaps: try --jobs 1") from None
         except BaseException:
+            # What they are at is made anew the next time.
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                process.terminate()
             raise
 
 
@@ -209,7 +239,11 @@ _worker: list[RolloutRunner | Exception] = []
 
 
 def _begin_worker(options: RolloutOptions, folder: Path) -> None:
-    # Ctrl-C is for the parent to handle: it cancels what has not begun.
+    try:
+        die_with_parent_if_asked()
+    except SystemExit:  # a pool would print it as a traceback
+        os._exit(1)
+    # Ctrl-C is for the parent to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         _worker.append(RolloutRunner(options, folder))

@@ -84,6 +84,14 @@ def test_another_data_set_is_not_mixed_in(data_set):
         collect(OPTIONS, 2, folder.parent, 1, ignore)
 
 
+def test_two_at_once_are_refused(tmp_path):
+    def again(entry, was_there):
+        with pytest.raises(BagError, match="another process"):
+            collect(OPTIONS, 1, tmp_path / "set", 1, ignore)
+
+    assert len(collect(OPTIONS, 1, tmp_path / "set", 1, again)) == 1
+
+
 @given(
     count=st.integers(0, 200),
     more=st.integers(0, 50),
