@@ -40,12 +40,15 @@ YAW_LEVER = 0.05
 """Metres of misalignment that a radian of yaw counts as."""
 ALIGNED = (0.007, 0.020)
 """Misalignment [m] up to which the tool may be at the block, and from which it must be above."""
+GRASP_HEIGHT = 0.010
+"""Tool point over the block's centre in a grasp [m]: a learner that misses it by some millimetres
+doesn't press its fingers on the table."""
 CLOSE_HEIGHT = 0.008
 """Height over the grasp [m] below which the gripper closes."""
 STILL = (0.018, 0.016)
 """Misalignment and height [m] up to which closing goes on, once begun."""
-CLEAR = (0.040, 0.070)
-"""Height over a block's centre [m] below which the tool stays over its place; from the second it is
+CLEAR = (0.030, 0.060)
+"""Height over the grasp [m] below which the tool stays over its place; from the second it is
 free to go."""
 HELD_WIDTH = (0.028, 0.0425)
 """Measured opening [m] of a gripper that is closed on a block."""
@@ -178,13 +181,13 @@ def _goal(state: _State, task: Task, block: BlockPose) -> FloatArray:
     # Nearest to the tool's, so that it stays the same on the way.
     turned = float(np.clip(state.pose[3] - azimuth, -WRIST_RANGE, WRIST_RANGE))
     yaw = azimuth + turned + expert.quarter(block.yaw - azimuth - turned)
-    return expert.above(block, 0.0, yaw)
+    return expert.above(block, GRASP_HEIGHT, yaw)
 
 
 def _advance(state: _State, task: Task, goal: FloatArray, dt: float) -> bool:
     """Move the state on by dt [s]; whether the gripper is told to close."""
     if state.held:
-        up = state.pose[2] - BLOCK_SIZE / 2
+        up = state.pose[2] - BLOCK_SIZE / 2 - GRASP_HEIGHT
         rise = min(SPEED, LIFT_SPEED + GAIN * max(up, 0.0), GAIN * max(expert.LIFT - up, 0.0))
         _move(state, np.array([0.0, 0.0, rise, 0.0]), dt)
         return task.action == "pick"

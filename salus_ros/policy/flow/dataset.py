@@ -1,12 +1,13 @@
 """Demonstrations as arrays for training, made once per file and kept beside it.
 
-Each observation has two instructions: the one that was followed, and another about the same scene,
-whose chunk the teacher gives as well, since it plans from any state. So nothing but the words says
-which block is meant.
+Each observation has two instructions: the one that was followed, and another about the same scene.
+The teacher as it is now says what to do for both, since it plans from any state. So nothing but the
+words says which block is meant.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from salus_ros.interfaces import BlockPose, FloatArray
 from salus_ros.policy.anchor import Start
 from salus_ros.policy.flow.images import scaled
 from salus_ros.policy.flow.state import state_vector
+from salus_ros.sim import demonstrator
 from salus_ros.sim import lerobot_dataset as stored
-from salus_ros.sim.demonstrator import demonstrate
 from salus_ros.sim.expert import find_block
 from salus_ros.sim.tasks import TASKS, Task
 from salus_ros.sim.world import CAMERAS, COLORS
@@ -83,7 +84,7 @@ class FrameStore:
 
 def load_frames(path: Path, image_size: int) -> Frames:
     """Frames of one file of a data set."""
-    cache = path.parents[2] / "cache" / f"{path.stem}-{image_size}.npz"
+    cache = path.parents[2] / "cache" / f"{path.stem}-{image_size}-{_teacher()}.npz"
     if cache.is_file() and cache.stat().st_mtime >= path.stat().st_mtime:
         with np.load(cache) as content:
             return Frames(*(content[field.name] for field in fields(Frames)))
@@ -91,6 +92,11 @@ def load_frames(path: Path, image_size: int) -> Frames:
     cache.parent.mkdir(exist_ok=True)
     np.savez(cache, **{field.name: getattr(frames, field.name) for field in fields(Frames)})
     return frames
+
+
+def _teacher() -> str:
+    """Which teacher gave the labels: they are made anew when it changes."""
+    return hashlib.sha256(Path(demonstrator.__file__).read_bytes()).hexdigest()[:8]
 
 
 def _frames_of(table: pa.Table, image_size: int) -> Frames:
@@ -104,16 +110,17 @@ def _frame(row: dict[str, object], image_size: int) -> tuple[object, ...] | None
     images = [scaled(stored.decode(row[f"observation.images.{c}"]), image_size) for c in CAMERAS]  # type: ignore[arg-type]
     targets, velocities, measured = np.array(row["observation.state"], np.float64).reshape(3, -1)
     values = np.array(row["observation.environment_state"], np.float32)
-    chunk = np.array(row["action.chunk"], np.float64).reshape(stored.ROWS, stored.DIMS)
     start, task = Start(targets, velocities), int(row["task_index"])  # type: ignore[call-overload]
-    other = _other_task(int(row["index"]), task, stored.blocks_of(values))  # type: ignore[call-overload]
+    tasks = [task, _other_task(int(row["index"]), task, stored.blocks_of(values))]  # type: ignore[call-overload]
     try:
-        second = _teach(start, float(measured[-1]), TASKS[other], stored.blocks_of(values))
+        chunks = [
+            _teach(start, float(measured[-1]), TASKS[t], stored.blocks_of(values)) for t in tasks
+        ]
     except ValueError:
         return None
     state = state_vector(start, measured)
     blocks = values.reshape(len(COLORS), -1)
-    return images, state, targets, blocks, [task, other], [chunk, second]
+    return images, state, targets, blocks, tasks, chunks
 
 
 def _other_task(index: int, task: int, blocks: tuple[BlockPose, ...]) -> int:
@@ -124,4 +131,4 @@ def _other_task(index: int, task: int, blocks: tuple[BlockPose, ...]) -> int:
 
 
 def _teach(start: Start, opening: float, task: Task, blocks: tuple[BlockPose, ...]) -> FloatArray:
-    return demonstrate(start, opening, task, find_block(blocks, task.color))
+    return demonstrator.demonstrate(start, opening, task, find_block(blocks, task.color))
