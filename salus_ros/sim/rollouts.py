@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from salus_ros.policy.registry import make_backend
 from salus_ros.replay.bag_writer import Storage
 from salus_ros.replay.episode_entry import described
 from salus_ros.replay.errors import BagError
+from salus_ros.signals.calibration import Calibration
 from salus_ros.sim.lockstep import EpisodeRun, Lockstep, LockstepConfig
 from salus_ros.sim.lockstep_series import ROBOT, panda_limits, sim_calibration
 from salus_ros.sim.rig import Rig
@@ -53,7 +55,19 @@ class RolloutOptions:
         described = asdict(self)
         described["disturbances"] = list(self.disturbances)
         described["storage"] = self.storage.value
+        described["calibration_sha256"] = _fingerprint(sim_calibration(self.calibration))
         return described
+
+
+def _fingerprint(calibration: Calibration | None) -> str:
+    """Of what the signals' numbers depend on; empty where there is no calibration."""
+    if calibration is None:
+        return ""
+    digest = hashlib.sha256()
+    for part in fields(calibration):
+        value = getattr(calibration, part.name)
+        digest.update(value.encode() if isinstance(value, str) else value.tobytes())
+    return digest.hexdigest()
 
 
 class RolloutRunner:

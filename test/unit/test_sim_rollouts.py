@@ -1,13 +1,16 @@
 """Data sets of rollouts: the same for the same options, continued where they stopped."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
 
 from salus_ros.replay.errors import BagError
+from salus_ros.signals.calibration import Calibration
 from salus_ros.sim.disturbances import KINDS
 from salus_ros.sim.rollout_plan import plan_episodes
 from salus_ros.sim.rollouts import RolloutOptions, RolloutRunner, collect
@@ -75,6 +78,10 @@ def test_another_data_set_is_not_mixed_in(data_set):
     folder, _ = data_set
     other = RolloutOptions("scripted_expert", 4, ("block_moved", "latency"), 0.4)
     with pytest.raises(BagError, match="seed 3, not 4"):
+        collect(other, 2, folder, 1, ignore)
+    Calibration("panda", lag_seconds=np.full(7, 0.1)).save(folder.parent / "other.npz")
+    other = replace(OPTIONS, calibration=str(folder.parent / "other.npz"))
+    with pytest.raises(BagError, match="calibration"):
         collect(other, 2, folder, 1, ignore)
     (folder.parent / "manifest.json").write_text(json.dumps([]))
     with pytest.raises(BagError, match="no manifest"):
