@@ -28,6 +28,10 @@ def policy(
         list[str] | None, typer.Option(help="Merging mode; may be repeated.")
     ] = None,
     horizon: Annotated[int, typer.Option(min=1, help="Rows executed of each chunk.")] = 3,
+    samples: Annotated[
+        int,
+        typer.Option(min=1, help="Noise draws; the first is executed, so more only take longer."),
+    ] = 1,
     disturbance: Annotated[str, typer.Option(help="Disturbance of every episode.")] = "",
     json_file: Annotated[
         str, typer.Option("--json", help="File for the results; -: standard output.")
@@ -43,8 +47,9 @@ def policy(
     Exit code: 0 where it ran, whatever it found; 1 where it could not run.
     """
     console = Console(stderr=json_file == "-")
-    options = {"checkpoint": str(weights)} if weights else {}
+    options: dict[str, Any] = {"checkpoint": str(weights)} if weights else {}
     try:
+        options |= _sampling(policy, samples)
         content = _run(
             console,
             (policy, options, episodes, seed),
@@ -62,6 +67,12 @@ def policy(
         from salus_ros.bench.provenance import provenance
 
         write_json(json_file, {**content, **provenance()})
+
+
+def _sampling(policy: str, samples: int) -> dict[str, int]:
+    from salus_ros.policy.registry import option_names
+
+    return {"action_samples": samples} if "action_samples" in option_names(policy) else {}
 
 
 def _run(
