@@ -46,7 +46,8 @@ def signals(
         raise UserError(str(error)) from error
     except OSError as error:
         raise UserError(f"can't write {out}: {error.strerror}") from error
-    console.print(f"{out}: {success.name} and {failure.name}")
+    told = f"seed {success.seed} succeeded, seed {failure.seed} failed: {failure.failure_type}"
+    console.print(f"{out}: {told}", highlight=False)
 
 
 def _read(bags: Path) -> Recordings:
