@@ -37,6 +37,8 @@ GROUPS: dict[str, tuple[int, ...]] = {
     "robot": (MISMATCH, MARGIN),
 }
 _SMALLEST_SCALE = 1e-6
+# Far beyond any scale, and its quotient with one is still a float32.
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +54,7 @@ class Normalisation:
         Beyond the scale, values grow as their logarithm: what was never seen in training stays
         within what the network can tell.
         """
-        offset = (values - self.centre) / self.scale
+        offset = (np.clip(values, -_LARGEST, _LARGEST) - self.centre) / self.scale
         squashed = np.sign(offset) * np.log1p(np.abs(offset))
         return np.concatenate([np.where(known, squashed, 0.0), known], -1, dtype=np.float32)
 

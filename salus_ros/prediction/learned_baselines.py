@@ -22,7 +22,8 @@ from salus_ros.prediction.training import Example, TrainingConfig, examples, tab
 from salus_ros.signals.layout import SIGNALS
 
 MLP_WIDTHS = (SIGNALS, 128, 256, 128, len(HORIZONS) * len(FAILURE_TYPES))
-EPOCHS, BATCH, RATE = 40, 16, 1e-3
+# Each step of an episode is an example of the MLP, each episode one of the others.
+MLP_EPOCHS, EPOCHS, BATCH, RATE = 12, 40, 16, 1e-3
 LSTM_HIDDEN = 64
 Item = TypeVar("Item")
 
@@ -42,7 +43,7 @@ def signal_mlp(training: Sequence[RecordedEpisode], seed: int) -> Scorer:
         table = network(rows[..., :SIGNALS]).unflatten(-1, (len(HORIZONS), len(FAILURE_TYPES)))
         return table_loss(config, table, batch)
 
-    _learn(network, examples(training, norm), loss, seed)
+    _learn(network, examples(training, norm), loss, seed, MLP_EPOCHS)
 
     def score(episode: RecordedEpisode) -> FloatArray:
         rows = torch.from_numpy(features(episode, norm)[:, :SIGNALS])
@@ -137,11 +138,15 @@ def _chunks_before(episode: RecordedEpisode) -> int:
 
 
 def _learn(
-    network: nn.Module, data: Sequence[Item], loss: Callable[[list[Item]], Tensor], seed: int
+    network: nn.Module,
+    data: Sequence[Item],
+    loss: Callable[[list[Item]], Tensor],
+    seed: int,
+    epochs: int = EPOCHS,
 ) -> None:
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-2)
     rng = np.random.default_rng(seed)
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         order = rng.permutation(len(data))
         for first in range(0, len(order), BATCH):
             optimizer.zero_grad()

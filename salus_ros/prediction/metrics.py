@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from salus_ros.interfaces import FloatArray
 
 LEVEL = 0.95
-REPLICATES = 1000
-BINS = 1000
+REPLICATES = 500
+BINS = 300
 Interval = tuple[float, float]
 
 
