@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,20 @@ class Prediction:
     continues: bool = True
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Guidance:
+    """What a sampler needs to continue a plan (real-time chunking, arXiv 2506.07339).
+
+    prefix [rows, dims]: the plan at the times of the new chunk's first rows, stamp + k * time_step.
+    weights [rows]: the soft mask, 1 in the first `frozen` rows, which are executed before the new
+    chunk can act.
+    """
+
+    prefix: FloatArray
+    weights: FloatArray
+    frozen: int
+
+
 class Backend(Protocol):
     """A policy. Used from one thread at a time.
 
@@ -53,6 +67,14 @@ class Backend(Protocol):
         Raises PolicyError, with one line for the user, where it can't; the policy is then
         expected to be usable again with the next observation.
         """
+
+
+@runtime_checkable
+class GuidedBackend(Backend, Protocol):
+    """A policy whose sampler can be guided towards a plan. Any other is blended with it instead."""
+
+    def predict_guided(self, observation: Observation, guidance: Guidance) -> Prediction:
+        """A chunk that goes on with the plan where the guidance weighs it. Raises PolicyError."""
 
 
 class PolicyError(RuntimeError):

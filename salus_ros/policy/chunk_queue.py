@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from salus_ros.interfaces import ActionChunk, FloatArray, seconds
-from salus_ros.policy.backend import PolicyError, Prediction
+from salus_ros.policy.backend import Guidance, PolicyError, Prediction
 from salus_ros.policy.merging import (
     MERGING_MODES,
     RTC_SCHEDULES,
@@ -27,6 +27,9 @@ from salus_ros.policy.resampling import lagrange_weights, shift_rows
 
 # A temporal ensemble averages at most this many chunks; more change a row by less than 2 %.
 ENSEMBLE_SIZE = 64
+
+# Rows of the plan's past that are kept: an observation may be so much older than the plan's start.
+PAST_ROWS = 64
 
 # No joint target [rad] or width [m] is larger; interpolating such numbers could overflow.
 LARGEST_ACTION = 1e6
@@ -78,19 +81,6 @@ class QueueConfig:
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
         raise ValueError(f"{name} is {value!r}: allowed is {allowed}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Guidance:
-    """What a sampler needs to continue a plan (real-time chunking).
-
-    prefix [rows, dims]: the plan at the times of the new chunk's first rows. weights [rows]: the
-    soft mask, 1 in the first `frozen` rows, which are executed before the new chunk can act.
-    """
-
-    prefix: FloatArray
-    weights: FloatArray
-    frozen: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +166,7 @@ class ChunkQueue:
         plan = self._plan
         if plan is None or stamp > plan.end_time:
             return None
-        # Of the plan's past only some rows are left; before those the first one stands.
+        # Before the rows that are left of the plan's past, the first one stands.
         count = (plan.end_time - stamp) // plan.time_step + 1
         at = (stamp - plan.time(plan.first)) / plan.time_step + np.arange(count)
         frozen = min(count, max(0, -((stamp - frozen_until) // plan.time_step)))
@@ -254,7 +244,7 @@ class ChunkQueue:
         A chunk that doesn't continue the plan brings its own past: the plan's would be a leap away.
         """
         boundary = max(current, fresh.first)
-        start = current - self.config.history_rows
+        start = current - max(PAST_ROWS, self.config.history_rows)
         ahead = fresh.between(boundary, fresh.last)
         if plan is None or not continues:
             return fresh.between(start, boundary - 1).followed_by(ahead)
@@ -300,19 +290,20 @@ class ChunkQueue:
         self._number += 1
         horizon = min(self.config.execution_horizon, merged.last - current + 1)
         self._horizon_end = merged.time(current + horizon)
+        published = merged.between(current - self.config.history_rows, merged.last)
         chunk = ActionChunk(
             source_id=self._source_id,
             number=self._number,
             joint_names=self.config.joint_names,
             gripper_name=self.config.gripper_name,
-            start_time=merged.time(merged.first),
-            time_step=merged.time_step,
-            actions=merged.actions.copy(),
-            first_fresh_step=int(np.argmax(merged.numbers == self._number)),
+            start_time=published.time(published.first),
+            time_step=published.time_step,
+            actions=published.actions.copy(),
+            first_fresh_step=int(np.argmax(published.numbers == self._number)),
             execution_horizon=horizon,
             observation_stamp=stamp,
         )
-        return PlannedChunk(chunk, merged.numbers.copy(), merged.stamps.copy())
+        return PlannedChunk(chunk, published.numbers.copy(), published.stamps.copy())
 
 
 def _all_passed(fresh: Plan, stamp: int, now: int) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from salus_ros.interfaces import Instant, Observation, PolicyState, nanoseconds, seconds
-from salus_ros.policy.backend import Backend, PolicyError, Prediction
+from salus_ros.policy.backend import Backend, GuidedBackend, PolicyError, Prediction
 from salus_ros.policy.chunk_queue import ChunkQueue, Inference, QueueConfig
 from salus_ros.policy.latency import LatencyEstimator
 from salus_ros.policy.plan import PlannedChunk
@@ -200,6 +200,9 @@ class InferenceLoop:
         """Ask the policy, resetting it first at a new episode or instruction. Takes no lock."""
         if pending.resets_policy:
             self._backend.reset()
+        guidance = pending.inference.guidance
+        if guidance is not None and isinstance(self._backend, GuidedBackend):
+            return self._backend.predict_guided(pending.observation, guidance)
         return self._backend.predict(pending.observation)
 
     def finish(self, pending: Pending, prediction: Prediction) -> Outcome:

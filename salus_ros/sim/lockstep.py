@@ -44,15 +44,18 @@ def _nobody(_time: int, _thing: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LockstepConfig:
-    """latency: how long an inference takes on the rig's clock [s].
+    """latency, jitter: an inference takes latency + U(0, jitter) on the rig's clock [s].
 
-    cameras: rendered for each inference. execution_horizon, merging: as of the policy node.
+    cameras: rendered for each inference. execution_horizon, merging, rtc_schedule: as of the
+    policy node.
     """
 
     latency: float = 0.03
+    jitter: float = 0.0
     cameras: tuple[str, ...] = ()
     execution_horizon: int = 10
     merging: str = "latest"
+    rtc_schedule: str = "exp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Lockstep:
             gripper_name=gripper,
             execution_horizon=self._config.execution_horizon,
             merging=self._config.merging,
+            rtc_schedule=self._config.rtc_schedule,
         )
         sources = count(1)
         new_source_id = new_source_id or (lambda: f"lockstep-{next(sources)}")
@@ -121,6 +125,7 @@ class Lockstep:
         """One episode from reset to its end."""
         started = time.perf_counter()
         self._rig.reset(instruction, seed, disturbance)
+        self._latencies = np.random.default_rng(seed)
         self._begin()
         interventions: Counter[str] = Counter()
         self._tell(self._rig.time, self._rig.policy_instruction)
@@ -195,7 +200,8 @@ class Lockstep:
             prediction = self._loop.predict(pending)
         except PolicyError:
             return
-        self._pending = (pending, prediction, now.ros + nanoseconds(self._config.latency))
+        taken = self._config.latency + self._config.jitter * self._latencies.random()
+        self._pending = (pending, prediction, now.ros + nanoseconds(taken))
 
     def _observe_execution(self, joints: JointState, stamp: int, positions: FloatArray) -> None:
         self._monitor.on_joint_state(joints)
