@@ -86,7 +86,9 @@ class Lockstep:
         calibration: Calibration | None = None,
         observer: Observer = _nobody,
         new_source_id: Callable[[], str] | None = None,
+        predictor: FailurePredictor | None = None,
     ) -> None:
+        """predictor: the gate acts on what it says; None: nothing is predicted."""
         self._rig = rig
         self._backend = backend
         self._limits = limits
@@ -113,7 +115,7 @@ class Lockstep:
             ),
             calibration,
         )
-        self._predictor = FailurePredictor()
+        self._predictor = predictor or FailurePredictor()
         backend.warm_up()
 
     def _now(self) -> Instant:
@@ -213,3 +215,11 @@ class Lockstep:
                 step.source_id, step.chunk_number, step.step, step.observation_stamp, due.signals
             )
             self._tell(self._rig.time, prediction)
+            self._gate.on_prediction(
+                prediction.probabilities,
+                prediction.failure_types,
+                prediction.horizons,
+                prediction.alarm,
+                prediction.valid,
+                self._now(),
+            )

@@ -11,6 +11,8 @@ import numpy as np
 import yaml
 
 from salus_ros.policy.registry import make_backend
+from salus_ros.prediction.checkpoint import checkpoint_file, load_checkpoint
+from salus_ros.prediction.predictor import FailurePredictor
 from salus_ros.resources import config_file
 from salus_ros.signals.calibration import Calibration, load_calibration
 from salus_ros.sim.lockstep import EpisodeRun, Lockstep, LockstepConfig
@@ -45,6 +47,16 @@ def sim_calibration(path: str = "") -> Calibration | None:
     if not lag:
         return None
     return Calibration(ROBOT, lag_seconds=np.full(len(JOINT_NAMES), lag))
+
+
+def sim_predictor(checkpoint: str = "") -> FailurePredictor | None:
+    """The failure predictor of a checkpoint, or of the one that the parameter file sim_panda names.
+
+    None where it names none. Raises SignalError for a checkpoint that doesn't fit.
+    """
+    content = yaml.safe_load(config_file("sim_panda.yaml").read_text())
+    name = checkpoint or content["failure_predictor"]["ros__parameters"]["checkpoint"]
+    return FailurePredictor(load_checkpoint(checkpoint_file(name))) if name else None
 
 
 def run_series(
