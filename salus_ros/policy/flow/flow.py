@@ -10,10 +10,14 @@ from salus_ros.policy.flow.sampler import Held, flow_times
 
 
 class ExpertStep:
-    """Velocity of the flow at each Euler step; `held` are the prefix's keys, then its values."""
+    """Velocity of the flow at each Euler step; `held` are the prefix's keys, then its values.
 
-    def __init__(self, expert: Expert, steps: int) -> None:
+    skip: share of the MLPs' channels that is left out, in all steps.
+    """
+
+    def __init__(self, expert: Expert, steps: int, skip: float = 0.0) -> None:
         self._expert = expert
+        self._skip = skip
         self._times = flow_times(steps)
         device = next(expert.parameters()).device
         with torch.no_grad():
@@ -24,7 +28,7 @@ class ExpertStep:
         """x [batch, rows, dims] at step i; held of batch 1 serves the whole batch."""
         half = len(held) // 2
         prefix = Prefix(held[:half], held[half:], x)
-        clean: Tensor = self._expert(x, prefix, self._modulations[i])
+        clean: Tensor = self._expert(x, prefix, self._modulations[i], self._skip)
         return (clean - x) / (1.0 - self._times[i])
 
 

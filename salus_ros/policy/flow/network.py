@@ -15,6 +15,7 @@ last Euler step then ends exactly on a prediction (Li and He, arXiv 2511.13720).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -95,17 +96,45 @@ class Pooling(nn.Module):
         return self.project(tokens) + self.place
 
 
+AfterLayer = Callable[[int, Tensor], float]
+"""From a layer's number and its output to the share of MLP channels that the next ones skip."""
+
+
+def run_in_full(_layer: int, _tokens: Tensor) -> float:
+    """The AfterLayer that skips nothing."""
+    return 0.0
+
+
+class Narrow(NamedTuple):
+    """An MLP that computes `kept` of its hidden channels.
+
+    up [kept, width], up_bias [kept], down [out, kept], down_bias [out].
+    """
+
+    up: Tensor
+    up_bias: Tensor
+    down: Tensor
+    down_bias: Tensor
+
+
 class Mlp(nn.Module):
-    """Two layers."""
+    """Two layers; `narrow` holds what stands in for them where a share of channels is skipped."""
 
     def __init__(self, width: int, hidden: int, out: int | None = None) -> None:
         super().__init__()
         self.up = nn.Linear(width, hidden)
         self.down = nn.Linear(hidden, width if out is None else out)
+        self.narrow: dict[float, Narrow] = {}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., width] -> [..., out]."""
-        return self.down(functional.silu(self.up(x)))
+    def forward(self, x: Tensor, skip: float = 0.0) -> Tensor:
+        """[..., width] -> [..., out]; skip: a key of `narrow`, or 0 for the whole MLP."""
+        if not skip:
+            return self.down(functional.silu(self.up(x)))
+        narrow = self.narrow[skip]
+        if not len(narrow.up):
+            return narrow.down_bias.expand(*x.shape[:-1], -1)
+        hidden = functional.silu(functional.linear(x, narrow.up, narrow.up_bias))
+        return functional.linear(hidden, narrow.down, narrow.down_bias)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -134,11 +163,11 @@ class PrefixLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = Mlp(width, config.mlp_width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, tokens, width]."""
+    def forward(self, x: Tensor, skip: float = 0.0) -> Tensor:
+        """[batch, tokens, width]; skip: share of the MLP's channels that is left out."""
         q, k, v = (split_heads(part, self.heads) for part in self.qkv(self.norm(x)).chunk(3, -1))
         x = x + self.out(attend(q, k, v))
-        return x + self.mlp(self.mlp_norm(x))
+        return x + self.mlp(self.mlp_norm(x), skip)
 
 
 class ExpertLayer(nn.Module):
@@ -165,8 +194,13 @@ class ExpertLayer(nn.Module):
         key, value = self.cross_key_value(prefix).chunk(2, -1)
         return split_heads(key, self.heads), split_heads(value, self.heads)
 
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, modulation: Tensor) -> Tensor:
-        """x [batch, tokens, width]; modulation [batch or 1, 1, 4 * width] of this layer."""
+    def forward(
+        self, x: Tensor, key: Tensor, value: Tensor, modulation: Tensor, skip: float = 0.0
+    ) -> Tensor:
+        """x [batch, tokens, width]; modulation [batch or 1, 1, 4 * width] of this layer.
+
+        skip: share of the MLP's channels that is left out.
+        """
         scale, shift, mlp_scale, mlp_shift = modulation.chunk(4, -1)
         normed = self.norm(x) * (1 + scale) + shift
         q, k, v = (split_heads(part, self.heads) for part in self.qkv(normed).chunk(3, -1))
@@ -174,7 +208,7 @@ class ExpertLayer(nn.Module):
         query = split_heads(self.cross_query(self.cross_norm(x)), self.heads)
         x = x + self.dropout(self.cross_out(attend(query, key, value)))
         normed = self.mlp_norm(x) * (1 + mlp_scale) + mlp_shift
-        return x + self.dropout(self.mlp(normed))
+        return x + self.dropout(self.mlp(normed, skip))
 
 
 class Expert(nn.Module):
@@ -201,13 +235,22 @@ class Expert(nn.Module):
         embedded = functional.silu(self.time(torch.cat([angles.sin(), angles.cos()], -1)))
         return tuple(layer.modulation(embedded)[:, None] for layer in self.layers)
 
-    def forward(self, noisy: Tensor, prefix: Prefix, modulations: tuple[Tensor, ...]) -> Tensor:
-        """noisy [batch, rows, dims] normalised -> clean chunk, likewise."""
+    def forward(
+        self,
+        noisy: Tensor,
+        prefix: Prefix,
+        modulations: tuple[Tensor, ...],
+        skip: float = 0.0,
+    ) -> Tensor:
+        """noisy [batch, rows, dims] normalised -> clean chunk, likewise.
+
+        skip: share of the MLPs' channels that is left out.
+        """
         batch = len(noisy)
         x = self.enter(noisy.reshape(batch, self.config.action_tokens, -1)) + self.place
         layers = zip(self.layers, prefix.keys, prefix.values, modulations, strict=True)
         for layer, key, value, modulation in layers:
-            x = layer(x, key, value, modulation)
+            x = layer(x, key, value, modulation, skip)
         return self.leave(self.norm(x)).reshape(batch, self.config.rows, self.config.dims)
 
 
@@ -244,10 +287,12 @@ class FlowNetwork(nn.Module):
         images = [pool(features, instruction) for pool, features in poolings]
         return torch.cat([*images, instruction[:, None], self.state(state)[:, None]], 1)
 
-    def encode(self, tokens: Tensor) -> Tensor:
+    def encode(self, tokens: Tensor, after_layer: AfterLayer = run_in_full) -> Tensor:
         """The prefix's last hidden states [batch, tokens, width]."""
-        for layer in self.layers:
-            tokens = layer(tokens)
+        skip = 0.0
+        for number, layer in enumerate(self.layers):
+            tokens = layer(tokens, skip)
+            skip = after_layer(number, tokens)
         hidden: Tensor = self.norm(tokens)
         return hidden
 
