@@ -133,7 +133,10 @@ def make_lockstep(policy: RunningPolicy, detectors: Detectors | None) -> tuple[L
         line = " ".join(str(error).split())
         raise DetectorError(f"policy {policy.name} can't be made: {line}") from error
     config = LockstepConfig(
-        policy.latency, backend.cameras, policy.execution_horizon, policy.merging
+        latency=policy.latency,
+        cameras=backend.cameras,
+        execution_horizon=policy.execution_horizon,
+        merging=policy.merging,
     )
     rig = Rig()
     return Lockstep(rig, backend, panda_limits(), config=config, detectors=detectors), rig
