@@ -111,8 +111,11 @@ class ScriptedExpert:
         try:
             task = parse_instruction(observation.instruction)
             block = find_block(observation.privileged_blocks, task.color)
+            # From where the arm was found, rather than from the plan: nothing to blend it with.
+            anew = self._plan is None or _astray(self._plan, observation)
             self._plan = self._renew(observation, task, block)
-            return Prediction(self._sample(self._plan, observation.stamp), self._time_step)
+            rows = self._sample(self._plan, observation.stamp)
+            return Prediction(rows, self._time_step, continues=not anew)
         except ValueError as error:
             # A plan that can't be followed must not be gone on with either.
             self._plan = None
