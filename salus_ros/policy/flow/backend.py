@@ -13,10 +13,11 @@ from torch import Tensor
 
 from salus_ros.interfaces import ActionDistribution, FloatArray, JointState, Observation, seconds
 from salus_ros.policy.anchor import Anchor, Start
-from salus_ros.policy.backend import PolicyError, Prediction
+from salus_ros.policy.backend import Guidance, PolicyError, Prediction
 from salus_ros.policy.flow.checkpoint import CheckpointError, load_checkpoint
 from salus_ros.policy.flow.config import FlowConfig
 from salus_ros.policy.flow.flow import ExpertStep, held_of
+from salus_ros.policy.flow.guidance import Guide
 from salus_ros.policy.flow.images import scaled
 from salus_ros.policy.flow.instructions import word_indices
 from salus_ros.policy.flow.network import Prefix
@@ -84,7 +85,8 @@ class FlowBackend:
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(self._samples, config.rows, config.dims, generator=generator)
         with _memory_errors(CheckpointError):
-            self._network = loaded.network.to(self._device)
+            # Guidance differentiates by the noisy chunk alone.
+            self._network = loaded.network.to(self._device).requires_grad_(False)
             self._noise = noise.to(self._device)
             self._make_samplers()
 
@@ -110,7 +112,9 @@ class FlowBackend:
         blank = Observation(0, joints, config.instructions[0], images)
         with _memory_errors(CheckpointError):
             for _ in range(WARM_UP_RUNS):
-                self._infer(blank, Start(np.zeros(config.dims), np.zeros(config.dims)))
+                start = Start(np.zeros(config.dims), np.zeros(config.dims))
+                self._infer(blank, start)
+                self._infer(blank, start, Guidance(np.zeros((2, config.dims)), np.ones(2), 2))
         self.reset()
 
     def reset(self) -> None:
@@ -122,6 +126,19 @@ class FlowBackend:
         self._check(observation)
         with _memory_errors(PolicyError):
             prediction: Prediction = self._infer(observation, self._anchor.at(observation))
+        self._anchor.remember(observation.stamp, prediction)
+        return prediction
+
+    def predict_guided(self, observation: Observation, guidance: Guidance) -> Prediction:
+        """A chunk that goes on with the plan, which counts as where the last chunk leads to."""
+        self._check(observation)
+        start = self._anchor.at(observation)
+        if not start.planned or len(guidance.prefix) < 2:
+            return self.predict(observation)
+        before, after = guidance.prefix[:2]
+        start = Start(before, (after - before) / seconds(self._config.time_step))
+        with _memory_errors(PolicyError):
+            prediction: Prediction = self._infer(observation, start, guidance)
         self._anchor.remember(observation.stamp, prediction)
         return prediction
 
@@ -138,8 +155,10 @@ class FlowBackend:
         if missing:
             raise PolicyError(f"the observation holds no image of camera '{missing[0]}'")
 
-    @torch.inference_mode()
-    def _infer(self, observation: Observation, start: Start) -> Prediction:
+    @torch.no_grad()
+    def _infer(
+        self, observation: Observation, start: Start, guidance: Guidance | None = None
+    ) -> Prediction:
         clock = _StageClock(self._device)
         images, words, state = self._inputs(observation, start)
         clock.stage("inputs")
@@ -149,7 +168,7 @@ class FlowBackend:
             self._network.encode(self._network.tokens(scene, words, state))
         )
         clock.stage("prefix")
-        samples = self._draw(prefix)
+        samples = self._draw(prefix, self._guide(guidance, start))
         latent = np.array(prefix.latent[0].float().cpu().numpy(), np.float32)
         clock.stage("expert")
         actions = self._smoothed(self._normalisation.denormalise(samples[0], start.targets), start)
@@ -179,9 +198,23 @@ class FlowBackend:
             torch.tensor(state, dtype=torch.float32, device=self._device)[None],
         )
 
-    def _draw(self, prefix: Prefix) -> FloatArray:
+    def _guide(self, guidance: Guidance | None, start: Start) -> Guide | None:
+        """The plan as far as the chunk reaches, in the network's units."""
+        if guidance is None:
+            return None
+        rows, dims = self._config.rows, self._config.dims
+        count = min(rows, len(guidance.weights))
+        plan, weights = np.tile(start.targets, (rows, 1)), np.zeros((1, rows, 1))
+        plan[:count], weights[0, :count, 0] = guidance.prefix[:count], guidance.weights[:count]
+        normalised = self._normalisation.normalise(plan, start.targets)[None]
+        return Guide(
+            torch.tensor(normalised, dtype=torch.float32, device=self._device),
+            torch.tensor(weights, dtype=torch.float32, device=self._device),
+        )
+
+    def _draw(self, prefix: Prefix, guide: Guide | None) -> FloatArray:
         """Normalised chunks [samples, rows, dims]; the first is the one to execute."""
-        drawn = self._sampler(self._noise, held_of(prefix))
+        drawn = self._sampler(self._noise, held_of(prefix), guide)
         return np.asarray(drawn.double().cpu().numpy())
 
     def _smoothed(self, chunk: FloatArray, start: Start) -> FloatArray:

@@ -9,16 +9,15 @@ beforehand.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from salus_ros.policy.cuda_graph import Captured
+from salus_ros.policy.flow.guidance import Guide, Held, Step, integrate_guided
 
-Held = tuple[Tensor, ...]
-Step = Callable[[Tensor, int, Held], Tensor]
 SamplerMode = Literal["eager", "graph"]
 SAMPLER_MODES: tuple[str, ...] = ("eager", "graph")
 
@@ -52,16 +51,19 @@ class EagerSampler:
         self._steps = steps
 
     @torch.no_grad()
-    def __call__(self, noise: Tensor, held: Sequence[Tensor]) -> Tensor:
-        """Chunk of the noise's shape [batch, rows, dims]."""
-        return integrate(self._step, self._steps, noise, tuple(held))
+    def __call__(self, noise: Tensor, held: Sequence[Tensor], guide: Guide | None = None) -> Tensor:
+        """Chunk of the noise's shape [batch, rows, dims]; the first sample follows the guide."""
+        if guide is None:
+            return integrate(self._step, self._steps, noise, tuple(held))
+        return integrate_guided(self._step, self._steps, noise, tuple(held), guide)
 
 
 class GraphSampler:
     """Replays all steps as one CUDA graph over static buffers.
 
     Captured for the shapes of an example; inputs are copied into the buffers, the result is a
-    copy. A call with other shapes raises ValueError: it would read what isn't there.
+    copy. A call with other shapes raises ValueError: it would read what isn't there. Guided steps
+    are a second graph over the same buffers.
     """
 
     mode = "graph"
@@ -72,13 +74,22 @@ class GraphSampler:
         self._held = tuple(tensor.detach().clone() for tensor in held)
         with torch.no_grad():
             self._replay = Captured(lambda: integrate(step, steps, self._noise, self._held))
+            rows = self._noise[:1]
+            self._guide = Guide(torch.zeros_like(rows), torch.zeros_like(rows[..., :1]))
+            self._replay_guided = Captured(
+                lambda: integrate_guided(step, steps, self._noise, self._held, self._guide)
+            )
 
-    def __call__(self, noise: Tensor, held: Sequence[Tensor]) -> Tensor:
-        """Chunk of the noise's shape [batch, rows, dims]."""
+    def __call__(self, noise: Tensor, held: Sequence[Tensor], guide: Guide | None = None) -> Tensor:
+        """Chunk of the noise's shape [batch, rows, dims]; the first sample follows the guide."""
         self._fill(self._noise, noise)
         for buffer, tensor in zip(self._held, held, strict=True):
             self._fill(buffer, tensor)
-        return self._replay().clone()
+        if guide is None:
+            return self._replay().clone()
+        for buffer, tensor in zip(self._guide, guide, strict=True):
+            self._fill(buffer, tensor)
+        return self._replay_guided().clone()
 
     @staticmethod
     def _fill(buffer: Tensor, tensor: Tensor) -> None:
