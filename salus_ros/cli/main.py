@@ -22,6 +22,7 @@ from salus_ros.cli import (
     record,
     record_demos,
     train,
+    train_early_exit,
     train_predictor,
     up,
 )
@@ -46,6 +47,7 @@ app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(journal.app, name="journal")
 record.app.command(name="demos")(record_demos.demos)
 app.add_typer(record.app, name="record")
+train.app.command(name="early-exit")(train_early_exit.early_exit)
 train.app.command(name="predictor")(train_predictor.predictor)
 app.add_typer(train.app, name="train")
 
