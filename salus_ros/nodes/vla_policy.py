@@ -60,6 +60,11 @@ POLICY_OPTIONS = (
         minimum=0,
         maximum=16,
     ),
+    Parameter(
+        "early_exit",
+        "",
+        "Early-exit setting of the policy's checkpoint, `certified` for one; empty or off: none.",
+    ),
 )
 # Parameters that a policy is told where it asks for them.
 TOLD_TO_POLICY = ("joint_names", "gripper_name", "execution_horizon")

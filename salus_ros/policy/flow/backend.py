@@ -14,13 +14,17 @@ from torch import Tensor
 from salus_ros.interfaces import ActionDistribution, FloatArray, JointState, Observation, seconds
 from salus_ros.policy.anchor import Anchor, Start
 from salus_ros.policy.backend import Guidance, PolicyError, Prediction
-from salus_ros.policy.flow.checkpoint import CheckpointError, load_checkpoint
+from salus_ros.policy.early_exit.cascade import ExitRule
+from salus_ros.policy.early_exit.files import load_early_exit
+from salus_ros.policy.early_exit.flow_model import install
+from salus_ros.policy.early_exit.settings import EarlyExitError
+from salus_ros.policy.flow.checkpoint import SHIPPED, WEIGHTS, CheckpointError, load_checkpoint
 from salus_ros.policy.flow.config import FlowConfig
 from salus_ros.policy.flow.flow import ExpertStep, held_of
 from salus_ros.policy.flow.guidance import Guide
 from salus_ros.policy.flow.images import scaled
 from salus_ros.policy.flow.instructions import word_indices
-from salus_ros.policy.flow.network import Prefix
+from salus_ros.policy.flow.network import FlowNetwork, Prefix, run_in_full
 from salus_ros.policy.flow.sampler import EagerSampler, Sampler, make_sampler
 from salus_ros.policy.flow.smoothing import smoothing_matrices
 from salus_ros.policy.flow.state import GRIPPER_SCALE, state_vector
@@ -38,7 +42,7 @@ class FlowBackend:
     is CUDA where there is one. sampler: `graph` or `eager`. flow_steps, action_samples: 0 is as
     trained. dropout_passes: stochastic passes whose spread replaces that of the noise draws
     (MC dropout); 0: none. seed: of the noise, which is the same for every chunk, so that
-    successive chunks agree.
+    successive chunks agree. early_exit: setting of the checkpoint's early exit; "" and "off": none.
 
     Raises CheckpointError, in one line, where policy and robot don't fit.
     """
@@ -57,8 +61,10 @@ class FlowBackend:
         action_samples: int = 0,
         dropout_passes: int = 0,
         seed: int = 0,
+        early_exit: str = "",
     ) -> None:
-        loaded = load_checkpoint(Path(checkpoint).expanduser() if checkpoint else None)
+        folder = Path(checkpoint).expanduser() if checkpoint else SHIPPED
+        loaded = load_checkpoint(folder)
         config = self._config = loaded.config
         _check_robot(tuple(joint_names) or config.joint_names, gripper_name, loaded.config)
         if dropout_passes and not config.dropout:
@@ -88,17 +94,24 @@ class FlowBackend:
             # Guidance differentiates by the noisy chunk alone.
             self._network = loaded.network.to(self._device).requires_grad_(False)
             self._noise = noise.to(self._device)
+            self._exits = _exit_rule(early_exit, folder, self._network)
             self._make_samplers()
 
     def _make_samplers(self) -> None:
         config, device = self._config, self._device
-        step = ExpertStep(self._network.expert, self._steps)
+        shares = self._exits.skips if self._exits else (0.0,)
+        steps = {share: ExpertStep(self._network.expert, self._steps, share) for share in shares}
         tokens = len(config.cameras) * config.image_tokens + 2
         size = config.width // config.heads
         example = torch.zeros(1, config.heads, tokens, size, device=device)
         held = (example,) * (2 * config.expert_layers)
-        self._sampler: Sampler = make_sampler(self._mode, step, self._steps, self._noise, held)
-        self._stochastic = EagerSampler(step, self._steps)
+        # One for each share of MLP channels that early exit may skip: a graph has no branches.
+        self._samplers: dict[float, Sampler] = {
+            share: make_sampler(self._mode, step, self._steps, self._noise, held)
+            for share, step in steps.items()
+        }
+        full = ExpertStep(self._network.expert, self._steps)
+        self._stochastic = EagerSampler(full, self._steps)
 
     def warm_up(self) -> None:
         """Run on blank images, so that the first chunk is as fast as any."""
@@ -164,11 +177,13 @@ class FlowBackend:
         clock.stage("inputs")
         scene = self._network.see(images)
         clock.stage("vision")
-        prefix = self._network.prefix(
-            self._network.encode(self._network.tokens(scene, words, state))
-        )
+        cascade = self._exits.begin() if self._exits else None
+        after_layer = cascade.after_layer if cascade else run_in_full
+        tokens = self._network.tokens(scene, words, state)
+        prefix = self._network.prefix(self._network.encode(tokens, after_layer))
         clock.stage("prefix")
-        samples = self._draw(prefix, self._guide(guidance, start))
+        skip = float(cascade.skips[0]) if cascade else 0.0
+        samples = self._draw(prefix, self._guide(guidance, start), skip)
         latent = np.array(prefix.latent[0].float().cpu().numpy(), np.float32)
         clock.stage("expert")
         actions = self._smoothed(self._normalisation.denormalise(samples[0], start.targets), start)
@@ -179,6 +194,7 @@ class FlowBackend:
             self._config.time_step,
             latent,
             distribution,
+            cascade.exits() if cascade else (),
             stage_seconds=clock.stages,
             continues=start.planned,
         )
@@ -212,9 +228,9 @@ class FlowBackend:
             torch.tensor(weights, dtype=torch.float32, device=self._device),
         )
 
-    def _draw(self, prefix: Prefix, guide: Guide | None) -> FloatArray:
+    def _draw(self, prefix: Prefix, guide: Guide | None, skip: float) -> FloatArray:
         """Normalised chunks [samples, rows, dims]; the first is the one to execute."""
-        drawn = self._sampler(self._noise, held_of(prefix), guide)
+        drawn = self._samplers[skip](self._noise, held_of(prefix), guide)
         return np.asarray(drawn.double().cpu().numpy())
 
     def _smoothed(self, chunk: FloatArray, start: Start) -> FloatArray:
@@ -282,6 +298,20 @@ def _check_robot(
             f"the checkpoint moves {', '.join((*wanted, gripper))}; the robot has "
             f"{', '.join((*joint_names, gripper_name or 'no gripper'))}: use a policy of this robot"
         )
+
+
+def _exit_rule(name: str, folder: Path, network: FlowNetwork) -> ExitRule | None:
+    """Early exit by a setting's name; its narrow MLPs are installed in the network."""
+    if name in ("", "off"):
+        return None
+    try:
+        parts = load_early_exit(folder, folder / WEIGHTS)
+        install(network, parts.narrow)
+        device = next(network.parameters()).device
+        probes = {layer: probe.to(device) for layer, probe in parts.probes.items()}
+        return ExitRule(probes, parts.setting(name), network.config.layers)
+    except EarlyExitError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def _device(name: str) -> torch.device:
