@@ -48,6 +48,17 @@ def test_the_same_observation_gives_the_same_chunk_after_a_reset(policy):
     assert np.array_equal(policy.predict(observation()).actions, first.actions)
 
 
+def test_traced_and_eager_give_the_same_chunks(folder, policy):
+    quick = FlowBackend(checkpoint=folder, device="cpu")
+    quick.warm_up()
+    for seed in (1, 2):
+        policy.reset()
+        quick.reset()
+        slow, fast = policy.predict(observation(seed=seed)), quick.predict(observation(seed=seed))
+        np.testing.assert_allclose(fast.actions, slow.actions, atol=1e-6)
+        assert np.array_equal(fast.latent, slow.latent)
+
+
 def test_images_state_and_words_all_matter(policy):
     """Nothing of an earlier observation is left in a later one."""
     reference = policy.predict(observation()).actions
@@ -158,11 +169,10 @@ def test_cuda_without_memory_is_one_line_at_configure_and_silence_while_running(
     with pytest.raises(CheckpointError, match="set device to cpu"):
         FlowBackend(checkpoint=folder, device="cpu")
     monkeypatch.undo()
-    sampler = policy._sampler
-    policy._sampler = full
+    monkeypatch.setattr(FlowBackend, "_draw", full)
     with pytest.raises(PolicyError, match="out of memory"):
         policy.predict(observation())
-    policy._sampler = sampler
+    monkeypatch.undo()
     assert policy.predict(observation()).actions.shape == (32, 8)
 
 

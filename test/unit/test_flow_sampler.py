@@ -134,8 +134,23 @@ def test_without_cuda_the_graph_mode_falls_back_and_says_so_once(monkeypatch, ca
 
 @pytest.mark.parametrize(("mode", "steps"), [("compiled", 5), ("eager", 0)])
 def test_refusals(mode: str, steps: int):
-    with pytest.raises(ValueError, match="known: eager, graph" if mode == "compiled" else "steps"):
+    with pytest.raises(
+        ValueError, match="known: eager, traced, graph" if mode == "compiled" else "steps"
+    ):
         sampling.make_sampler(mode, lambda x, i, held: x, steps, noise_of(0), ())
+
+
+def test_traced_gives_eagers_numbers_for_two_inputs_in_a_row():
+    network = tiny_network().requires_grad_(False)
+    step = ExpertStep(network.expert, 5)
+    held = held_of(network.prefix(observed(network, 0)))
+    traced = sampling.make_sampler("traced", step, 5, noise_of(0), held)
+    for seed in (1, 2):
+        hidden, noise = observed(network, seed), noise_of(seed)
+        result = traced(noise, held_of(network.prefix(hidden)))
+        assert torch.equal(result, sampled(network, hidden, noise))
+    with pytest.raises(ValueError, match="traced for"):
+        traced(noise_of(1, batch=2), held)
 
 
 def test_prefix_keys_and_values_are_those_of_each_layer():

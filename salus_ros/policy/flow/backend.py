@@ -39,7 +39,8 @@ class FlowBackend:
 
     checkpoint: folder; "" is the one that is shipped. joint_names, gripper_name: the robot's.
     execution_horizon: rows that the action distribution is taken over; 0: as trained. device: ""
-    is CUDA where there is one. sampler: `graph` or `eager`. flow_steps, action_samples: 0 is as
+    is CUDA where there is one. sampler: `graph`, `traced` or `eager` (see sampler.py); "" is the
+    graph on CUDA, else traced. flow_steps, action_samples: 0 is as
     trained. dropout_passes: stochastic passes whose spread replaces that of the noise draws
     (MC dropout); 0: none. seed: of the noise, which is the same for every chunk, so that
     successive chunks agree. early_exit: setting of the checkpoint's early exit; "" and "off": none.
@@ -56,7 +57,7 @@ class FlowBackend:
         execution_horizon: int = 0,
         checkpoint: str = "",
         device: str = "",
-        sampler: str = "graph",
+        sampler: str = "",
         flow_steps: int = 0,
         action_samples: int = 0,
         dropout_passes: int = 0,
@@ -78,7 +79,7 @@ class FlowBackend:
         self._window = min(execution_horizon or config.execution_rows, config.rows)
         self._samples = action_samples or config.samples
         self._passes = dropout_passes
-        self._mode = sampler
+        self._mode = sampler or ("graph" if self._device.type == "cuda" else "traced")
         self._steps = flow_steps or config.steps
         self._anchor = Anchor()
         width_scale = np.full((config.rows, 1), GRIPPER_SCALE)
@@ -216,9 +217,9 @@ class FlowBackend:
 
     def _guide(self, guidance: Guidance | None, start: Start) -> Guide | None:
         """The plan as far as the chunk reaches, in the network's units."""
-        if guidance is None:
+        if guidance is None or not guidance.weights.any():
             return None
-        rows, dims = self._config.rows, self._config.dims
+        rows = self._config.rows
         count = min(rows, len(guidance.weights))
         plan, weights = np.tile(start.targets, (rows, 1)), np.zeros((1, rows, 1))
         plan[:count], weights[0, :count, 0] = guidance.prefix[:count], guidance.weights[:count]

@@ -1,4 +1,4 @@
-"""From noise to a chunk: Euler steps of a flow, eagerly or as one captured CUDA graph.
+"""From noise to a chunk: Euler steps of a flow, one by one, traced, or as one CUDA graph.
 
 The sampler knows an expert only by what it does in one step, so it serves any: `step(x, i, held)`
 gives the flow's velocity at step i, and `held` is all that stays the same over the steps (prefix
@@ -9,8 +9,9 @@ beforehand.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Literal
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,8 +19,7 @@ from torch import Tensor
 from salus_ros.policy.cuda_graph import Captured
 from salus_ros.policy.flow.guidance import Guide, Held, Step, integrate_guided
 
-SamplerMode = Literal["eager", "graph"]
-SAMPLER_MODES: tuple[str, ...] = ("eager", "graph")
+SAMPLER_MODES: tuple[str, ...] = ("eager", "traced", "graph")
 
 _log = logging.getLogger(__name__)
 _fallback_said = False
@@ -101,7 +101,45 @@ class GraphSampler:
         buffer.copy_(tensor)
 
 
-Sampler = EagerSampler | GraphSampler
+class TracedSampler:
+    """Runs all steps as one traced function: the same kernels, called from C++.
+
+    For a CPU: each of the thousand small calls of the eager loop gives up Python's lock and must
+    win it back from the threads that take in messages; one long call does so once.
+    """
+
+    mode = "traced"
+
+    def __init__(self, step: Step, steps: int, noise: Tensor, held: Sequence[Tensor]) -> None:
+        flow_times(steps)
+        self._shape = noise.shape
+        self._run = traced(lambda x, *h: integrate(step, steps, x, h), (noise, *held))
+        self._eager = EagerSampler(step, steps)
+
+    def __call__(self, noise: Tensor, held: Sequence[Tensor], guide: Guide | None = None) -> Tensor:
+        """Chunk of the noise's shape [batch, rows, dims]; another than was traced: ValueError.
+
+        Guided steps differentiate, which a trace can't, and run one by one.
+        """
+        if guide is not None:
+            return self._eager(noise, held, guide)
+        if noise.shape != self._shape:
+            raise ValueError(f"traced for {tuple(self._shape)}, not for {tuple(noise.shape)}")
+        result: Tensor = self._run(noise, *held)
+        return result
+
+
+def traced(function: Callable[..., Any], example: tuple[Tensor, ...]) -> Callable[..., Any]:
+    """A function of tensors as one call outside of Python, for inputs of the example's shapes."""
+    with torch.no_grad(), warnings.catch_warnings():
+        # Shapes are constants here on purpose, which is what the tracer warns of.
+        warnings.simplefilter("ignore")
+        copies = tuple(tensor.detach().clone() for tensor in example)
+        run: Callable[..., Any] = torch.jit.trace(function, copies, check_trace=False)
+    return run
+
+
+Sampler = EagerSampler | GraphSampler | TracedSampler
 
 
 def make_sampler(
@@ -116,6 +154,8 @@ def make_sampler(
         raise ValueError(f"unknown sampler mode {mode!r}; known: {', '.join(SAMPLER_MODES)}")
     if mode == "graph" and noise.is_cuda:
         return GraphSampler(step, steps, noise, held)
+    if mode == "traced":
+        return TracedSampler(step, steps, noise, held)
     if mode == "graph":
         _say_fallback()
     return EagerSampler(step, steps)
