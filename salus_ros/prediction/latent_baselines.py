@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from salus_ros.interfaces import FloatArray
 from salus_ros.prediction.baselines import Fit, NotAvailableError, Scorer, hold_chunks
 from salus_ros.prediction.episodes import RecordedEpisode
+from salus_ros.prediction.optimizer import AdamW
 
 COMPONENTS = 64
 NEIGHBOURS = 5
@@ -135,12 +136,10 @@ def _perceptron(inputs: int, outputs: int, hidden: int = 128) -> nn.Module:
 
 def _learn(network: nn.Module, rows: FloatArray, loss: Callable[[Tensor], Tensor]) -> None:
     data = torch.from_numpy(rows).float()
-    optimizer = torch.optim.Adam(network.parameters(), _RATE)
+    optimizer = AdamW(network.parameters(), _RATE)
     for _ in range(_STEPS):
         batch = data[torch.randint(len(data), (_BATCH,))]
-        optimizer.zero_grad()
-        loss(batch).backward()
-        optimizer.step()
+        optimizer.minimise(loss(batch))
 
 
 def _as_distance(function: Callable[[Tensor], Tensor]) -> Distance:

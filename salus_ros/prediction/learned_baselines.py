@@ -18,6 +18,7 @@ from salus_ros.prediction.episodes import RecordedEpisode
 from salus_ros.prediction.features import features, fit_normalisation
 from salus_ros.prediction.latent_baselines import fit_projection, latents_of
 from salus_ros.prediction.layout import FAILURE_TYPES, HORIZONS
+from salus_ros.prediction.optimizer import AdamW
 from salus_ros.prediction.training import Example, TrainingConfig, examples, table_loss
 from salus_ros.signals.layout import SIGNALS
 
@@ -144,11 +145,9 @@ def _learn(
     seed: int,
     epochs: int = EPOCHS,
 ) -> None:
-    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-2)
+    optimizer = AdamW(network.parameters(), RATE, weight_decay=1e-2)
     rng = np.random.default_rng(seed)
     for _ in range(epochs):
         order = rng.permutation(len(data))
         for first in range(0, len(order), BATCH):
-            optimizer.zero_grad()
-            loss([data[i] for i in order[first : first + BATCH]]).backward()
-            optimizer.step()
+            optimizer.minimise(loss([data[i] for i in order[first : first + BATCH]]))

@@ -22,6 +22,7 @@ from salus_ros.prediction.labels import step_labels
 from salus_ros.prediction.metrics import auc
 from salus_ros.prediction.model import SMOOTHING, smoothed
 from salus_ros.prediction.network import Array, Network, NetworkConfig
+from salus_ros.prediction.optimizer import AdamW
 from salus_ros.prediction.torch_network import TorchNetwork
 from salus_ros.signals.layout import SIGNALS, SignalError
 
@@ -122,9 +123,7 @@ class _Run:
         self._config, self._training, self._validation = config, training, validation
         torch.manual_seed(config.seed)
         self._network = TorchNetwork(config.network, config.dropout, config.seed)
-        self._optimizer = torch.optim.AdamW(
-            self._network.values.values(), config.rate, weight_decay=config.weight_decay
-        )
+        self._optimizer = AdamW(self._network.values.values(), config.rate, config.weight_decay)
         self._average = self._network.weights()
         self.best = self._average
         self._best_quality = -math.inf
@@ -136,8 +135,7 @@ class _Run:
         torch.manual_seed(config.seed * 1_000_003 + self.epoch)
         rng = np.random.default_rng([config.seed, self.epoch])
         share = self.epoch / config.epochs
-        for group in self._optimizer.param_groups:
-            group["lr"] = config.rate * 0.5 * (1 + math.cos(math.pi * share))
+        self._optimizer.rate = config.rate * 0.5 * (1 + math.cos(math.pi * share))
         losses = [self._train_batch(batch) for batch in self._batches(rng)]
         quality = self._quality()
         better = quality > self._best_quality
@@ -156,9 +154,7 @@ class _Run:
         rows = pad_sequence([torch.from_numpy(e.features) for e in batch], batch_first=True)
         table, episode = self._network(rows, training=True)
         loss = table_loss(self._config, table, batch) + _episode_loss(episode, batch)
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
+        self._optimizer.minimise(loss)
         share = min(self._config.averaging, 1 - 1 / (2 + self.epoch * 4))
         now = self._network.weights()
         self._average = {n: share * self._average[n] + (1 - share) * now[n] for n in now}
@@ -195,7 +191,9 @@ class _Run:
             "identity": self._identity(),
             "epoch": self.epoch,
             "best_quality": self._best_quality,
-            "optimizer": self._optimizer.state_dict(),
+            "steps": self._optimizer.steps,
+            "first": self._optimizer.first,
+            "second": self._optimizer.second,
         }
         for name, weights in self._parts().items():
             content[name] = {key: torch.from_numpy(value) for key, value in weights.items()}
@@ -217,7 +215,8 @@ class _Run:
         }
         self._network.load(arrays["newest"])
         self._average, self.best = arrays["average"], arrays["best"]
-        self._optimizer.load_state_dict(content["optimizer"])
+        self._optimizer.steps = content["steps"]
+        self._optimizer.first, self._optimizer.second = content["first"], content["second"]
         self.epoch, self._best_quality = content["epoch"], content["best_quality"]
 
     def _parts(self) -> dict[str, dict[str, Array]]:
