@@ -25,12 +25,21 @@ setup(
         ("share/ament_index/resource_index/packages", ["config/salus_ros"]),
         ("share/salus_ros", ["package.xml"]),
         ("share/salus_ros/launch", [str(path) for path in Path("launch").glob("*.launch.py")]),
-        ("share/salus_ros/config", [str(path) for path in Path("config").glob("*.[nxy]*")]),
+        ("share/salus_ros/config", [str(path) for path in Path("config").glob("*.[nsxy]*")]),
     ],
-    install_requires=["numpy", "plotly", "pyyaml", "rich", "rosbags", "ruckig", "typer"],
+    install_requires=[
+        "numpy",
+        "plotly",
+        "pyyaml",
+        "rich",
+        "rosbags",
+        "ruckig",
+        "safetensors",
+        "typer",
+    ],
     extras_require={
         "sim": ["gym-hil", "mujoco<3.9"],
-        "policy": ["safetensors", "torch<2.11"],
+        "policy": ["torch<2.11"],
         # LeRobot 0.5 needs Python 3.12; torchao 0.16 breaks its import of diffusers.
         "lerobot": ["lerobot[smolvla]==0.4.4", "torchao==0.15.0"],
         # LeRobot data sets: recordings for `salus calibrate` and `evaluate supervisor`, and the
