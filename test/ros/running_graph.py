@@ -13,7 +13,7 @@ from lifecycle_msgs.srv import GetState
 from sensor_msgs.msg import JointState
 
 from salus_ros.cli.graph import graph_processes, parameter_file
-from salus_ros.cli.processes import MANAGER, RIG, ProcessGroup, quiet_environment
+from salus_ros.cli.processes import MANAGER, POLICY, RIG, ProcessGroup, quiet_environment
 from salus_ros.nodes import qos, topics
 from salus_ros.nodes.conversions import stamp_of
 from salus_ros.nodes.graph_client import GraphClient, GraphError
@@ -25,7 +25,9 @@ class RunningGraph:
     """Starts all nodes on the simulated rig; a context manager."""
 
     def __init__(self, folder: Path, **parameters):
-        base = {RIG: {"reset_at_start": False}, MANAGER: {"autostart": False}}
+        # The scripted expert unless a test asks for another: it starts at once and costs nothing.
+        expert = {"policy": "scripted_expert", "execution_horizon": 10}
+        base = {RIG: {"reset_at_start": False}, MANAGER: {"autostart": False}, POLICY: expert}
         for node, values in parameters.items():
             base[node] = {**base.get(node, {}), **values}
         self.folder = folder

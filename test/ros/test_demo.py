@@ -61,7 +61,7 @@ def test_runs_episodes_and_reports(nothing_left, tmp_path):
     result = tmp_path / "demo.json"
     code, output = run(
         "demo", "--episodes", "2", "--seed", "1", "--headless", "--json", str(result),
-        "--record", str(tmp_path / "bag"),
+        "--record", str(tmp_path / "bag"), "--policy", "scripted_expert",
     )  # fmt: skip
     assert code == 0, output
     report = json.loads(result.read_text())
@@ -89,7 +89,7 @@ def check_bag(folder):
 
 def start_demo(domain):
     """A demo all of whose nodes are there."""
-    process = start("demo", "--episodes", "5")
+    process = start("demo", "--episodes", "5", "--policy", "scripted_expert")
     deadline = time.monotonic() + PATIENCE
     while len(nodes_of(domain)) < 6:
         assert process.poll() is None, finish(process)
@@ -155,7 +155,7 @@ def test_a_node_that_cannot_be_configured_ends_the_demo(nothing_left, tmp_path):
 
 
 def test_a_second_graph_in_the_domain_is_refused(nothing_left, own_domain):
-    first = start("up", "--sim")
+    first = start("up", "--sim", "--policy", "scripted_expert")
     try:
         deadline = time.monotonic() + PATIENCE
         for line in first.stdout:
