@@ -42,7 +42,7 @@ TOO_FAST = "tool_speed"
 
 LOOKS_MAX = 12
 # More would need fewer looks, and leave less of the tool's speed.
-GAP_SHARE = 0.08
+GAP_SHARE = 0.03
 SPEED_LOOKS_MAX = 40
 # A joint slower than this [rad/s], with as little acceleration, doesn't move: it adds no jerk.
 STILL = 1e-9
