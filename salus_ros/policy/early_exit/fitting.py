@@ -23,7 +23,6 @@ from salus_ros.policy.early_exit.certificate import (
     ALPHA,
     DELTA,
     EPSILON,
-    certificate,
     episode_errors,
     fixed_sequence,
 )
@@ -41,6 +40,8 @@ TESTED = 0.75
 STATISTICS = 512
 """Observations that the channels are measured on."""
 LADDER = 8
+HARD_EXIT_RATES = (0.1, 0.2, 0.4, 0.7)
+SEARCHED_RATES = tuple(np.linspace(0.02, 0.99, 98).tolist())
 FIT_SHARE, ORDER_SHARE = 0.5, 0.15
 PROBE_EPOCHS = 60
 PROBE_RANK = 64
@@ -110,7 +111,7 @@ def fit_early_exit(
     settings, tests = _certified(runner, splits.certify, probes, steps)
     if CERTIFIED in settings:
         saving = tests[-1 if tests[-1]["passes"] else -2]["saving"]
-        settings |= _opponents(risk, saving)
+        settings |= _opponents(runner, risk, checkpoints, saving)
     settings |= {f"fixed-{s:g}": fixed(s, len(checkpoints)) for s in NARROW}
     fitted = {
         "probe_fits": fits,
@@ -240,18 +241,34 @@ def _certified(
     return settings, tests
 
 
-def _opponents(risk: NDArray[np.float32], saving: float) -> dict[str, ExitSetting]:
-    """Hard exits that save about as much: an exit skips all of nearly all MLPs."""
-    rate = min(0.99, max(0.01, saving))
-    return {
-        "hard": ladder.accumulating(risk, "hard", 1.0, rate),
-        "single_layer": ladder.single_layer(risk, rate),
-    }
+def _opponents(
+    runner: FlowRunner, risk: NDArray[np.float32], checkpoints: tuple[int, ...], saving: float
+) -> dict[str, ExitSetting]:
+    """Hard exits: over a range of exit rates, and those that save about as much as certified."""
+
+    def hard(rate: float) -> ExitSetting:
+        return ladder.accumulating(risk, "hard", 1.0, rate)
+
+    def single_layer(rate: float) -> ExitSetting:
+        return ladder.single_layer(risk, rate)
+
+    found = {}
+    for name, make in (("hard", hard), ("single_layer", single_layer)):
+        for rate in HARD_EXIT_RATES:
+            found[f"{name}-{rate:g}"] = make(rate)
+        savings = [_hard_saving(runner, make(r), risk, checkpoints) for r in SEARCHED_RATES]
+        found[name] = make(SEARCHED_RATES[int(np.argmin(np.abs(np.array(savings) - saving)))])
+    return found
 
 
-def certificate_of(errors: FloatArray, episodes: NDArray[np.int64]) -> dict[str, Any]:
-    """Of one setting by itself."""
-    return asdict(certificate(episode_errors(errors, episodes)))
+def _hard_saving(
+    runner: FlowRunner,
+    setting: ExitSetting,
+    risk: NDArray[np.float32],
+    checkpoints: tuple[int, ...],
+) -> float:
+    layers = setting.controller(checkpoints, runner.config.layers).evaluate(risk).exit_layer
+    return float(np.mean([runner.saving_after(int(i), 1.0) if i >= 0 else 0.0 for i in layers]))
 
 
 def require_certified(parts: EarlyExitParts) -> None:

@@ -125,6 +125,11 @@ class FlowRunner:
         """Of all MLPs of a chunk of the full model."""
         return mlp_flops(self._costs, [0.0] * self.config.layers, 0.0)
 
+    def saving_after(self, layer: int, skip: float) -> float:
+        """Share of MLP FLOPs that is saved where all after this prefix layer skip a share."""
+        skips = [skip if i > layer else 0.0 for i in range(self.config.layers)]
+        return 1.0 - mlp_flops(self._costs, skips, skip) / self.full_flops
+
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def full(self, tokens: Tensor) -> Tensor:
         """Chunks [n, rows, dims] of the full model; tokens [n, tokens, width]."""
