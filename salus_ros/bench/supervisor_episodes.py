@@ -65,12 +65,17 @@ class RowRecorder:
 
     def score_until(self, until: int, since: int | None = None) -> list[Alarm]:
         """Keep the rows due up to `until` [ns] that weren't yet; no alarm."""
-        due = self._rows.due(until, since)
-        if due is not None:
+        span = self._rows.span(until, since)
+        if span is not None:
+            due = self._rows.rows(span)
+            self._rows.pick(due)
             if not due.follows:
                 self._parts.append([])
             self._parts[-1].append(due)
         return []
+
+    def prepare(self, until: int) -> None:
+        """Nothing takes long here."""
 
     def take(self) -> list[Episode]:
         """What came into force since the last call; what isn't of one motion is parted."""

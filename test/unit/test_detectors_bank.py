@@ -201,3 +201,41 @@ def test_a_single_repeat_is_normal_even_where_the_calibration_has_none(bank):
     actions = episode(711).actions.copy()
     actions[25] = actions[24]
     assert run(bank, actions) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_scoring_ahead_changes_nothing(calibration, seed):
+    """Whenever it is done, with plans that come in between, a HOLD, a strange rate, a nan."""
+    rng = np.random.default_rng(seed)
+    actions = episode(720 + seed).actions.copy()
+    actions[70, 1] += 0.5
+    plain, ahead = DetectorBank(calibration), DetectorBank(calibration)
+    found = [[], []]
+    for tick in range(3 * len(actions)):
+        now, row = tick * STEP // 3, tick // 3
+        if rng.random() < 0.5:
+            ahead.prepare(now + int(rng.integers(0, 2 * STEP)))
+        deed, step = rng.random(), STEP if rng.random() < 0.95 else 2 * STEP
+        chunk = actions[row : row + 20] + (np.nan if rng.random() < 0.02 else 0.0)
+        for bank, alarms in zip((plain, ahead), found, strict=True):
+            if deed < 0.1:
+                bank.take_chunk(chunk, row * STEP, step, off_plan=deed < 0.02)
+            elif deed < 0.12:
+                bank.restart()
+            alarms.append([(a.text, a.time) for a in bank.score_until(now)])
+            alarms.append(bank.scores.tolist())
+    assert found[0] == found[1]
+    assert any(found[0])
+
+
+def test_what_was_scored_ahead_is_not_scored_again_in_the_tick(calibration, monkeypatch):
+    bank, calls = DetectorBank(calibration), []
+    score = bank._scored
+    monkeypatch.setattr(bank, "_scored", lambda due: calls.append(due.first) or score(due))
+    bank.take_chunk(episode(720).actions[:20], 0, STEP)
+    for tick in range(30):
+        bank.prepare(tick * STEP // 3)
+        ahead = len(calls)
+        bank.score_until(tick * STEP // 3)
+        assert len(calls) == ahead
+    assert calls == list(range(10)) or calls == list(range(11))

@@ -193,6 +193,9 @@ class Recorder:
     def score_until(self, until):
         return []
 
+    def prepare(self, until):
+        pass
+
     def restart(self):
         pass
 

@@ -2,6 +2,9 @@
 
 A row is scored when it comes into force (see plan_rows). Memory is bounded: one plan, and what the
 detectors carry from row to row.
+
+Scoring takes some tenths of a millisecond, more than a tick has to spare, so `prepare` does it
+ahead: what it found is used where those very rows come into force next.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import numpy as np
 from salus_ros.interfaces import FloatArray
 from salus_ros.supervision.detectors.calibration import RATE_TOLERANCE, DetectorCalibration
 from salus_ros.supervision.detectors.errors import DetectorError
-from salus_ros.supervision.detectors.plan_rows import DueRows, PlanRows, TimedPlan
+from salus_ros.supervision.detectors.models import Carried
+from salus_ros.supervision.detectors.plan_rows import DueRows, PlanRows, Span, TimedPlan
 from salus_ros.supervision.detectors.rows import Block, steps_of
 
 
@@ -38,6 +42,17 @@ class Alarm:
     def text(self) -> str:
         """One line for people."""
         return f"{self.detector}: {self.score:.3g}, threshold {self.threshold:.3g}, row {self.row}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scored:
+    """What scoring rows gives, and what it leaves for the row after; newest None: unusable."""
+
+    rows: DueRows
+    alarms: list[Alarm]
+    newest: FloatArray | None
+    carried: Carried | None = None
+    forget: bool = False
 
 
 class DetectorBank:
@@ -86,6 +101,7 @@ class DetectorBank:
 
     def _forget(self) -> None:
         self._rows.restart()
+        self._ahead: _Scored | None = None
         self._carried = self._models.fresh()
         self._before: FloatArray | None = None
 
@@ -123,16 +139,33 @@ class DetectorBank:
 
         since [ns]: where scoring begins after a reset; None: with the row in force at `until`.
         """
-        due = self._rows.due(until, since)
+        due = self._rows.span(until, since)
         if due is None:
             return []
-        if abs(due.plan.rate / self._rate - 1) > RATE_TOLERANCE:
-            return self._unusable("policy_rate", due.plan.rate, self._rate, due)
-        if not np.isfinite(due.actions).all():
-            return self._unusable("not_finite", inf, 0.0, due)
-        if not due.follows:
-            self._carried, self._before = self._models.fresh(), None
-        return self._score(due)
+        scored = self._scored_ahead(due) or self._scored(self._rows.rows(due))
+        self._rows.pick(scored.rows)
+        self._ahead = None
+        if scored.newest is not None:
+            self._newest, self._carried = scored.newest, scored.carried
+            self._before = scored.rows.actions[-1]
+        if scored.forget:
+            self._forget()
+        return scored.alarms
+
+    def prepare(self, until: int) -> None:
+        """Score ahead what will be due at `until` [ns], or else the row after; once each."""
+        due = self._rows.span_ahead(until)
+        if due is not None and self._scored_ahead(due) is None:
+            self._ahead = self._scored(self._rows.rows(due))
+
+    def _scored_ahead(self, due: Span) -> _Scored | None:
+        ahead = self._ahead
+        if ahead is None:
+            return None
+        plan, first, last = due
+        rows = ahead.rows
+        same = rows.plan is plan and rows.first == first and rows.last == last
+        return ahead if same else None
 
     def score_chunk(
         self,
@@ -146,12 +179,18 @@ class DetectorBank:
         self.take_chunk(actions, start_time, time_step, observation)
         return self.score_until(until)
 
-    def _unusable(self, name: str, score: float, threshold: float, due: DueRows) -> list[Alarm]:
-        self._forget()
-        return [Alarm(name, score, threshold, due.first, due.plan.due(due.first))]
+    def _unusable(self, name: str, score: float, threshold: float, due: DueRows) -> _Scored:
+        alarm = Alarm(name, score, threshold, due.first, due.plan.due(due.first))
+        return _Scored(due, [alarm], None, forget=True)
 
-    def _score(self, due: DueRows) -> list[Alarm]:
-        steps = steps_of(due.actions, self._before)
+    def _scored(self, due: DueRows) -> _Scored:
+        """Rows scored after those that came into force so far; changes nothing."""
+        if abs(due.plan.rate / self._rate - 1) > RATE_TOLERANCE:
+            return self._unusable("policy_rate", due.plan.rate, self._rate, due)
+        if not np.isfinite(due.actions).all():
+            return self._unusable("not_finite", inf, 0.0, due)
+        carried = self._carried if due.follows else self._models.fresh()
+        steps = steps_of(due.actions, self._before if due.follows else None)
         if due.begins and due.plan.off_plan:
             steps[0] = 0.0
         revisions = np.zeros_like(steps)
@@ -159,9 +198,7 @@ class DetectorBank:
         block = Block(due.actions, steps, due.stuck, revisions)
         # Finite numbers can still be too large to square.
         with np.errstate(over="ignore", invalid="ignore"):
-            scores, self._carried = self._models.score(block, self._carried)
-        self._newest = scores[-1] / self._thresholds
-        self._before = due.actions[-1]
+            scores, carried = self._models.score(block, carried)
         # Not "above": a score that is no number is an alarm, too.
         rows, columns = np.nonzero(~(scores <= self._thresholds) & self._wanted)
         alarms = [
@@ -174,9 +211,8 @@ class DetectorBank:
             )
             for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
         ]
-        if not np.isfinite(scores).all():
-            self._forget()
-        return alarms
+        forget = not bool(np.isfinite(scores).all())
+        return _Scored(due, alarms, scores[-1] / self._thresholds, carried, forget)
 
 
 def same_observation(new: Sequence[bytes], old: Sequence[bytes]) -> bool:

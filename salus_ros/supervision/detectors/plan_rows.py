@@ -75,6 +75,10 @@ class DueRows:
         return np.full(self.last - self.first + 1, self.plan.stuck)
 
 
+# A plan, and the first and last of its rows.
+Span = tuple[TimedPlan, int, int]
+
+
 class PlanRows:
     """Picks the rows of successive plans."""
 
@@ -93,8 +97,8 @@ class PlanRows:
         """Treat the next row as the first of an episode."""
         self._last = None
 
-    def due(self, until: int, since: int | None = None) -> DueRows | None:
-        """Rows due up to `until` [ns] that weren't picked yet, if any.
+    def span(self, until: int, since: int | None = None) -> Span | None:
+        """Which rows are due up to `until` [ns] that weren't picked yet; None: none are.
 
         since [ns]: where to begin after a restart; None: with the row in force at `until`.
         """
@@ -103,14 +107,28 @@ class PlanRows:
             return None
         first = self._first(plan, until if since is None else since)
         last = min((until - plan.start) // plan.step, len(plan.actions) - 1)
-        if last < first:
-            return None
-        before, self._last = self._last, plan.due(last)
+        return None if last < first else (plan, first, last)
+
+    def span_ahead(self, until: int) -> Span | None:
+        """The same; where no row is due yet, the row that comes next."""
+        due, plan = self.span(until), self._plan
+        if due is not None or plan is None:
+            return due
+        return self.span(plan.due(self._first(plan, until)))
+
+    def rows(self, span: Span) -> DueRows:
+        """Those rows; nothing is picked yet."""
+        plan, first, last = span
+        before = self._last
         follows = before is not None and plan.due(first) - before <= GAP * plan.step
         begins = plan is not self._in_force
         revision = self._revision(plan, first) if begins and follows else no_revision(plan)
-        self._in_force, self._next_row = plan, last + 1
         return DueRows(plan, first, last, follows, begins, revision)
+
+    def pick(self, rows: DueRows) -> None:
+        """They are in force, or were."""
+        self._last = rows.plan.due(rows.last)
+        self._in_force, self._next_row = rows.plan, rows.last + 1
 
     def _revision(self, plan: TimedPlan, first: int) -> FloatArray:
         old = self._in_force
