@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from salus_ros.cli.errors import UserError
 
-EPISODES_PER_FILE = 16
+EPISODES_PER_FILE = 8
 
 
 def demos(
