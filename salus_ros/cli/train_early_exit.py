@@ -42,20 +42,16 @@ def early_exit(
     Exit code: 0 where a setting was certified, 1 where none was or the data won't do.
     """
     try:
-        import torch
-
         from salus_ros.policy.early_exit import fitting, flow_fit
         from salus_ros.policy.early_exit.narrowing import METHODS
     except ImportError as error:
         raise UserError(f"early exit needs more packages ({error}): run make build") from error
     if method not in METHODS:
         raise UserError(f"method '{method}' is unknown; known: {', '.join(METHODS)}")
-    if threads:
-        torch.set_num_threads(threads)
     console = Console(stderr=True)
     try:
         parts, record = flow_fit.fit(
-            weights, data, method, episodes, per_episode, seed, console.print
+            weights, data, method, episodes, per_episode, seed, console.print, threads
         )
         if probes is not None:
             _write(probes, record)

@@ -255,9 +255,10 @@ def _opponents(
     found = {}
     for name, make in (("hard", hard), ("single_layer", single_layer)):
         for rate in HARD_EXIT_RATES:
-            found[f"{name}-{rate:g}"] = make(rate)
-        savings = [_hard_saving(runner, make(r), risk, checkpoints) for r in SEARCHED_RATES]
-        found[name] = make(SEARCHED_RATES[int(np.argmin(np.abs(np.array(savings) - saving)))])
+            found |= {f"{name}-{rate:g}": s for s in ladder.possible([make(rate)])}
+        searched = ladder.possible([make(rate) for rate in SEARCHED_RATES])
+        savings = [_hard_saving(runner, setting, risk, checkpoints) for setting in searched]
+        found[name] = searched[int(np.argmin(np.abs(np.array(savings) - saving)))]
     return found
 
 

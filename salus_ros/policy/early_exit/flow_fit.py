@@ -28,8 +28,14 @@ def fit(
     per_episode: int,
     seed: int,
     say: Say,
+    threads: int = 0,
 ) -> tuple[EarlyExitParts, ProbeRecord]:
-    """weights: the checkpoint's folder, None: the shipped one. Raises ValueError or OSError."""
+    """weights: the checkpoint's folder, None: the shipped one. threads: of the CPU; 0: torch's own.
+
+    Raises ValueError or OSError.
+    """
+    if threads:
+        torch.set_num_threads(threads)
     folder = weights or SHIPPED
     checkpoint = load_checkpoint(folder)
     say("observations")

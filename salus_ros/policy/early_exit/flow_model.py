@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from salus_ros.interfaces import FloatArray
+from salus_ros.policy.early_exit.buckets import kept_channels
 from salus_ros.policy.early_exit.cascade import ExitRule
 from salus_ros.policy.early_exit.files import NarrowMlps
 from salus_ros.policy.early_exit.flops import MlpCost, mlp_flops, probe_flops
@@ -73,16 +74,18 @@ def install(network: FlowNetwork, narrow: NarrowMlps) -> None:
     if set(mlps) != set(narrow):
         raise EarlyExitError(f"early exit has MLPs {sorted(narrow)}, the policy {sorted(mlps)}")
     for name, mlp in mlps.items():
-        mlp.narrow = {skip: _narrow(name, mlp, w) for skip, w in narrow[name].items()}
+        mlp.narrow = {skip: _narrow(name, mlp, skip, w) for skip, w in narrow[name].items()}
 
 
-def _narrow(name: str, mlp: Mlp, weights: MlpWeights) -> Narrow:
-    whole = mlp.down.weight
-    kept = len(weights.ups[0])
-    if (
-        weights.down.shape != (len(whole), kept)
-        or weights.ups[0].shape[1:] != mlp.up.weight.shape[1:]
-    ):
+def _narrow(name: str, mlp: Mlp, skip: float, weights: MlpWeights) -> Narrow:
+    whole, kept = mlp.down.weight, len(weights.ups[0])
+    hidden = whole.shape[1]
+    fits = (
+        kept in (hidden, kept_channels(hidden, skip))
+        and weights.down.shape == (len(whole), kept)
+        and weights.ups[0].shape == (kept, mlp.up.in_features)
+    )
+    if not fits:
         raise EarlyExitError(f"early exit's MLP '{name}' is of another size than the policy's")
     tensors = (weights.ups[0], weights.up_biases[0], weights.down, weights.down_bias)
     return Narrow(*(t.detach().to(whole) for t in tensors))

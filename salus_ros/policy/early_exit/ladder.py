@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from salus_ros.interfaces import FloatArray
-from salus_ros.policy.early_exit.settings import ExitSetting, Kind
+from salus_ros.policy.early_exit.settings import EarlyExitError, ExitSetting, Kind
 from sedac_core import LayerConfig, quantile, solve_confidence_targets
 
 Risk = NDArray[np.float32]
@@ -55,10 +56,20 @@ def single_layer(risk: Risk, exit_rate: float) -> ExitSetting:
 
 def candidates(risk: Risk) -> list[ExitSetting]:
     """Every soft setting of the grid that these risks allow."""
+    pairs = product(MULTIPLES, EXIT_RATES)
+    return possible([accumulating(risk, "soft", multiple, rate) for multiple, rate in pairs])
+
+
+def possible(settings: Sequence[ExitSetting]) -> list[ExitSetting]:
+    """Those whose exit rates can be reached: too few risks may lie below a threshold."""
     found = []
-    for multiple in MULTIPLES:
-        for rate in EXIT_RATES:
-            found.append(accumulating(risk, "soft", multiple, rate))
+    for setting in settings:
+        layers = tuple(range(len(setting.thresholds)))
+        try:
+            setting.controller(layers, len(layers))
+        except EarlyExitError:
+            continue
+        found.append(setting)
     return found
 
 
