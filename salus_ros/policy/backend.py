@@ -33,11 +33,12 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guidance:
-    """What a sampler needs to continue a plan (real-time chunking, arXiv 2506.07339).
+    """The plan that a chunk will be merged with, and how far a sampler is to heed it.
 
     prefix [rows, dims]: the plan at the times of the new chunk's first rows, stamp + k * time_step.
-    weights [rows]: the soft mask, 1 in the first `frozen` rows, which are executed before the new
-    chunk can act.
+    weights [rows]: soft mask of real-time chunking (arXiv 2506.07339), 1 in the first `frozen`
+    rows, which are executed before the new chunk can act; all 0 in the other merging modes, where
+    the plan only tells from where the chunk goes on.
     """
 
     prefix: FloatArray

@@ -18,7 +18,9 @@ from salus_ros.policy.merging import (
     MERGING_MODES,
     RTC_SCHEDULES,
     blend,
+    fade_weights,
     fixed_weights,
+    presence,
     rtc_weights,
     temporal_ensemble,
 )
@@ -31,6 +33,9 @@ ENSEMBLE_SIZE = 64
 # Rows of the plan's past that are kept: an observation may be so much older than the plan's start.
 PAST_ROWS = 64
 
+# Of an ensemble: index of row 0, actions, presence (see merging.py).
+Member = tuple[int, FloatArray, FloatArray]
+
 # No joint target [rad] or width [m] is larger; interpolating such numbers could overflow.
 LARGEST_ACTION = 1e6
 
@@ -41,9 +46,9 @@ class QueueConfig:
 
     joint_names, gripper_name ("" where there is none): the columns of the actions.
     execution_horizon: rows meant to be executed before the next chunk comes. merging: see
-    merging.py. history_rows: rows before the present in each plan. rtc_schedule: soft mask of
-    `rtc`. ensemble_coefficient: decay of `temporal_ensemble` from the oldest chunk on; 0 is the
-    mean, a negative one prefers new chunks.
+    merging.py. history_rows: rows before the present in each plan. rtc_schedule: soft mask that a
+    policy's sampler is guided with in `rtc`. ensemble_coefficient: decay of `temporal_ensemble`
+    from the oldest chunk on; 0 is the mean, a negative one prefers new chunks.
     """
 
     joint_names: tuple[str, ...]
@@ -88,7 +93,7 @@ class Inference:
     """An inference under way: begun for the observation of `stamp`, part of one plan's life.
 
     rows due before `frozen_until` keep the plan in mode `rtc`. blends: the result is merged with
-    the plan; otherwise it takes its place. guidance: in mode `rtc`, where there is a plan.
+    the plan; otherwise it takes its place. guidance: where there is a plan that is blended with.
     """
 
     stamp: int
@@ -109,7 +114,7 @@ class ChunkQueue:
         self._plan: Plan | None = None
         self._horizon_end = 0
         self._chunk_rows = 0
-        self._chunks: deque[Plan] = deque(maxlen=ENSEMBLE_SIZE)
+        self._chunks: deque[Member] = deque(maxlen=ENSEMBLE_SIZE)
 
     def activate(self, source_id: str) -> None:
         """Begin a new source: numbers start at 1, the plan and inferences under way are void."""
@@ -153,12 +158,13 @@ class ChunkQueue:
         until the new chunk comes, and not merged with it.
         """
         keeps = self.config.merging == "rtc" and blends and self._plan is not None
+        tells = self.config.merging != "latest" and blends
         return Inference(
             stamp=stamp,
             generation=self._generation,
             frozen_until=now + latency if keeps else now,
             blends=blends,
-            guidance=self._guidance(stamp, now + latency) if keeps else None,
+            guidance=self._guidance(stamp, now + latency) if tells else None,
         )
 
     def _guidance(self, stamp: int, frozen_until: int) -> Guidance | None:
@@ -171,6 +177,8 @@ class ChunkQueue:
         at = (stamp - plan.time(plan.first)) / plan.time_step + np.arange(count)
         frozen = min(count, max(0, -((stamp - frozen_until) // plan.time_step)))
         prefix = _sample(plan.actions, np.maximum(at, 0.0), bool(self.config.gripper_name))
+        if self.config.merging != "rtc":
+            return Guidance(prefix, np.zeros(count), 0)
         end = self._chunk_rows - self.config.execution_horizon
         weights = rtc_weights(self.config.rtc_schedule, frozen, end, count)
         return Guidance(prefix, weights, frozen)
@@ -199,7 +207,7 @@ class ChunkQueue:
             )
         if plan is None or not inference.blends or not prediction.continues:
             self._chunks.clear()
-        self._chunks.append(fresh)
+        self._chunks.append(_member(fresh, max(current, fresh.first)))
         self._chunk_rows = len(prediction.actions)
         return self._accept(merged, current, inference.stamp)
 
@@ -274,11 +282,10 @@ class ChunkQueue:
             return fixed_weights(self.config.merging, overlap)
         # The last rows, as many as will be executed, are the new chunk's own.
         end = len(ahead.actions) - self.config.execution_horizon
-        return rtc_weights(self.config.rtc_schedule, frozen, end, overlap)
+        return fade_weights(frozen, end, overlap)
 
     def _ensemble(self, ahead: Plan) -> Plan:
-        chunks = [(chunk.first, chunk.actions) for chunk in self._chunks]
-        chunks.append((ahead.first, ahead.actions))
+        chunks = [*self._chunks, _member(ahead, ahead.first)]
         coefficient = self.config.ensemble_coefficient
         actions = temporal_ensemble(chunks, ahead.first, ahead.last, coefficient)
         return Plan(
@@ -304,6 +311,11 @@ class ChunkQueue:
             observation_stamp=stamp,
         )
         return PlannedChunk(chunk, published.numbers.copy(), published.stamps.copy())
+
+
+def _member(chunk: Plan, entry: int) -> Member:
+    """A chunk of an ensemble, in force from row `entry` on."""
+    return chunk.first, chunk.actions, presence(len(chunk.actions), entry - chunk.first)
 
 
 def _all_passed(fresh: Plan, stamp: int, now: int) -> str:

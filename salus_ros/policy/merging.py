@@ -17,6 +17,11 @@ RtcSchedule = Literal["zeros", "ones", "linear", "exp"]
 MERGING_MODES: tuple[str, ...] = get_args(MergingMode)
 RTC_SCHEDULES: tuple[str, ...] = get_args(RtcSchedule)
 
+FADE_ROWS = 10
+"""Rows over which chunks fade into each other: the fewest that leave no jump of acceleration."""
+LEAST_PRESENCE = 1e-6
+"""A chunk's in an ensemble: where no other holds a row, it has the row to itself."""
+
 _FIXED_SHARE = {"latest": 0.0, "weighted": 0.3, "conservative": 0.7}
 
 
@@ -47,30 +52,61 @@ def rtc_weights(schedule: str, frozen: int, end: int, overlap: int) -> FloatArra
     return np.concatenate([np.ones(frozen), shapes[schedule], np.zeros(overlap - end)])
 
 
+def smooth_step(share: FloatArray) -> FloatArray:
+    """From 0 at 0 to 1 at 1, with first and second derivative 0 at both; clipped outside."""
+    u = np.clip(share, 0.0, 1.0)
+    return np.asarray(u * u * u * (10.0 - 15.0 * u + 6.0 * u * u))
+
+
+def fade_weights(frozen: int, end: int, overlap: int) -> FloatArray:
+    """Share of the old plan: all of the frozen rows, then a fade over FADE_ROWS, up to row `end`.
+
+    A soft mask's corners would be jumps of velocity, and what is frozen ends in one of position
+    where the new chunk is not exactly the old plan there. Returns [overlap] in [0, 1].
+    """
+    frozen = min(max(frozen, 0), overlap)
+    end = min(max(end, frozen), overlap, frozen + FADE_ROWS)
+    row = np.arange(overlap, dtype=np.float64)
+    return 1.0 - smooth_step((row - frozen + 1.0) / (end - frozen + 1.0))
+
+
+def presence(rows: int, entry: int) -> FloatArray:
+    """How far a chunk takes part in an ensemble: it fades in from row `entry`, and out at its end.
+
+    Where chunks came and went at once, the average would jump. Returns [rows] in (0, 1].
+    """
+    row = np.arange(rows, dtype=np.float64)
+    comes = smooth_step((row - entry + 1.0) / (FADE_ROWS + 1.0))
+    goes = smooth_step((rows - row) / (FADE_ROWS + 1.0))
+    return np.maximum(comes * goes, LEAST_PRESENCE)
+
+
 def blend(old: FloatArray, new: FloatArray, weights: FloatArray) -> FloatArray:
     """weights * old + (1 - weights) * new, row by row. old, new [rows, dims], weights [rows]."""
     return np.asarray(new + weights[:, None] * (old - new))
 
 
 def temporal_ensemble(
-    chunks: Sequence[tuple[int, FloatArray]], first: int, last: int, coefficient: float
+    chunks: Sequence[tuple[int, FloatArray, FloatArray]], first: int, last: int, coefficient: float
 ) -> FloatArray:
     """Average of all chunks that hold a row, weighted exp(-coefficient * i), i = 0 the oldest.
 
-    (Zhao et al., arXiv 2304.13705, algorithm 2.) chunks: (index of row 0, actions), oldest first;
-    at least one holds each of the rows first ... last. Returns [last - first + 1, dims].
+    (Zhao et al., arXiv 2304.13705, algorithm 2.) chunks: (index of row 0, actions, presence
+    [rows], which multiplies the weights), oldest first; at least one holds each of the rows
+    first ... last. Returns [last - first + 1, dims].
     """
     dims = chunks[-1][1].shape[1]
     total = np.zeros((last - first + 1, dims))
     weight = np.zeros(last - first + 1)
     rank = np.zeros(last - first + 1)
-    for start, actions in chunks:
+    for start, actions, present in chunks:
         low, high = max(first, start), min(last, start + len(actions) - 1)
         if low > high:
             continue
         rows = slice(low - first, high - first + 1)
-        share = np.exp(-coefficient * rank[rows])
-        total[rows] += share[:, None] * actions[low - start : high - start + 1]
+        held = slice(low - start, high - start + 1)
+        share = np.exp(-coefficient * rank[rows]) * present[held]
+        total[rows] += share[:, None] * actions[held]
         weight[rows] += share
         rank[rows] += 1.0
     return total / weight[:, None]

@@ -7,7 +7,14 @@ import pytest
 
 from salus_ros.interfaces import nanoseconds, seconds
 from salus_ros.policy.latency import LatencyEstimator
-from salus_ros.policy.merging import blend, fixed_weights, rtc_weights, temporal_ensemble
+from salus_ros.policy.merging import (
+    blend,
+    fade_weights,
+    fixed_weights,
+    presence,
+    rtc_weights,
+    temporal_ensemble,
+)
 from salus_ros.policy.resampling import shift_rows
 from salus_ros.policy.scheduling import start_time
 
@@ -46,7 +53,12 @@ def test_rtc_weights_are_shares_that_never_rise(schedule, frozen, end, overlap):
 
 
 def test_an_ensemble_weighs_each_row_by_the_chunks_that_hold_it():
-    chunks = [(0, np.full((4, 1), 1.0)), (2, np.full((4, 1), 2.0)), (3, np.full((4, 1), 4.0))]
+    always = np.ones(4)
+    chunks = [
+        (0, np.full((4, 1), 1.0), always),
+        (2, np.full((4, 1), 2.0), always),
+        (3, np.full((4, 1), 4.0), always),
+    ]
     rows = temporal_ensemble(chunks, first=3, last=6, coefficient=0.5)
     w = np.exp(-0.5 * np.arange(3))
     assert rows[:, 0] == pytest.approx(
@@ -57,6 +69,30 @@ def test_an_ensemble_weighs_each_row_by_the_chunks_that_hold_it():
             4.0,
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("frozen", "end", "overlap"),
+    [(0, 0, 0), (3, 40, 40), (5, 3, 4), (-2, 3, 5), (2, -9, 6), (1, 30, 6), (0, 12, 30)],
+)
+def test_what_is_left_of_the_old_plan_fades_without_a_corner(frozen, end, overlap):
+    weights = fade_weights(frozen, end, overlap)
+    assert weights.shape == (overlap,)
+    assert ((weights >= 0) & (weights <= 1)).all() and (np.diff(weights) <= 0).all()
+    kept = min(max(0, frozen), overlap)
+    assert (weights[:kept] == 1.0).all() and (weights[kept:] < 1.0).all()
+
+
+def test_a_fade_begins_and_ends_softly():
+    weights = fade_weights(frozen=4, end=40, overlap=40)
+    bends = np.abs(np.diff(weights, 2))
+    assert weights[4] > 0.99 and bends.max() < 0.06 and bends[2:4].max() < 0.04
+
+
+def test_presence_is_full_in_the_middle_and_never_zero():
+    shares = presence(40, entry=5)
+    assert (shares > 0).all() and shares[4] < 1e-5 and shares[39] < 0.01
+    assert shares[16:29] == pytest.approx(np.ones(13))
 
 
 def test_shifting_by_nothing_is_an_exact_copy():
