@@ -23,6 +23,9 @@ from salus_ros.supervision.plan_judge import PlanJudge
 from salus_ros.supervision.plan_keeper import PlanKeeper
 from salus_ros.supervision.prediction_gate import EnableSwitch, PredictionGate
 
+# A HOLD that could end waits so much longer for a plan that begins where the arm is [s].
+RESUME_GRACE = 0.18
+
 
 class CauseSource(Protocol):
     """Something that may restrict the arm; asked once a tick."""
@@ -125,11 +128,20 @@ class Activation:
         return causes
 
     def can_resume(self, now: Instant) -> bool:
-        """Whether the arm stands and there is a due plan, observed since."""
-        rest_since = self.follower.rest_since
+        """Whether the arm stands and there is a due plan, observed since, that begins where it is.
+
+        While the arm is held, a plan moves on without it, until the policy sees that and begins
+        anew. Resumed in between, the command would have to catch up. A plan that doesn't come near
+        in RESUME_GRACE is taken up all the same.
+        """
+        rest_since, commanded = self.follower.rest_since, self.generator.state[0]
         if rest_since is None or not self.generator.at_rest:
             return False
-        return self.plans.can_resume(now, rest_since)
+        if not self.plans.can_resume(now, rest_since):
+            return False
+        patience = self.config.resume_delay + RESUME_GRACE
+        near = self.plans.distance(commanded, now) <= self.config.deviation_bound
+        return near or self.machine.clear_seconds(now) >= patience
 
     def standing_fault(self, now: Instant) -> str:
         """Why the arm can't be taken over where it is, in one line; empty: it can."""

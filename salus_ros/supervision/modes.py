@@ -8,7 +8,7 @@ from enum import IntEnum
 from math import nan
 from types import MappingProxyType
 
-from salus_ros.interfaces import Instant, nanoseconds
+from salus_ros.interfaces import Instant, nanoseconds, seconds
 
 
 class Mode(IntEnum):
@@ -155,6 +155,10 @@ class ModeMachine:
         self.causes = in_force
         self.mode = in_force[0].mode if in_force else Mode.NOMINAL
         return self.mode
+
+    def clear_seconds(self, now: Instant) -> float:
+        """For how long a HOLD has had no cause [s]; 0 where it has one, or there is none."""
+        return 0.0 if self._clear_since is None else seconds(now.steady - self._clear_since)
 
     def _hold(self, demanded: bool, now: Instant, can_resume: bool) -> None:
         if demanded or self._latched:

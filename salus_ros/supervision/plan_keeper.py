@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from salus_ros.interfaces import Instant, nanoseconds, seconds
+from salus_ros.supervision.chunk_checks import jump
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.modes import Cause
 from salus_ros.supervision.plan import Plan
 from salus_ros.supervision.plan_clock import PlanClock
+from salus_ros.supervision.reference import Row
 
 
 class PlanKeeper:
@@ -76,6 +80,12 @@ class PlanKeeper:
         if abs(lag) > self._config.clock_lag and not holding:
             return [Cause("clock_lag", f"{lag:.3g} s", lag, self._config.clock_lag)]
         return []
+
+    def distance(self, commanded: Row, now: Instant) -> float:
+        """How far the command is from where the plan is now [rad]; infinite without a plan."""
+        if self.plan is None:
+            return inf
+        return jump(self.plan.raw.position(self.plan.since_start(now.ros)), commanded)[0]
 
     def can_resume(self, now: Instant, rest_since: int) -> bool:
         """Whether the plan is due, and observed since the arm came to rest at `rest_since` [ns]."""

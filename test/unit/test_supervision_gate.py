@@ -187,6 +187,19 @@ def test_a_plan_is_followed_after_the_resume_delay_and_the_next_tick() -> None:
     rig.check()
 
 
+def test_a_hold_ends_as_a_plan_begins_where_the_arm_is_rather_than_in_its_midst() -> None:
+    rig = Rig(config=GateConfig(resume_delay=0.05))
+    begun, home = 0.0, rig.position.copy()
+    rig.plan = lambda time: home + 0.3 * np.clip(time - begun, 0.0, 0.2)
+    rig.send_chunks = False
+    rig.send()
+    assert rig.run(0.15).mode is Mode.HOLD  # The plan is 0.04 rad away by now.
+    begun = rig.now.ros * 1e-9 - rig.began * 1e-9
+    rig.send(age=0.0)
+    assert rig.run(0.02).mode is Mode.NOMINAL
+    rig.check()
+
+
 def test_a_chunk_acts_at_the_next_tick() -> None:
     rig = Rig()
     rig.follow()
