@@ -16,7 +16,7 @@ from salus_ros.prediction.layout import FAILURE_TYPES
 from salus_ros.prediction.predictor import FailurePredictor
 from salus_ros.sim.lockstep import EpisodeRun, Lockstep, LockstepConfig
 from salus_ros.sim.lockstep_series import panda_limits, sim_calibration
-from salus_ros.sim.rig import Rig
+from salus_ros.sim.rig import Rig, RigConfig
 from salus_ros.sim.rollout_plan import PlannedEpisode
 
 REPLICATES = 2000
@@ -39,12 +39,13 @@ def run_pairs(
     options: Mapping[str, Any],
     predictor: FailurePredictor,
     on_episode: Callable[[], None] = lambda: None,
+    rig_config: RigConfig | None = None,
 ) -> list[Pair]:
     """Run each episode twice, from the same seed and under the same disturbance.
 
     Until the first time that the gate acts on a prediction, both are the same to the bit.
     """
-    backend, rig = make_backend(policy, options), Rig()
+    backend, rig = make_backend(policy, options), Rig(rig_config)
 
     def runner(gating: FailurePredictor | None) -> Lockstep:
         config = LockstepConfig(cameras=backend.cameras)
