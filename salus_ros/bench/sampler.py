@@ -90,6 +90,14 @@ class ReferenceExpert(nn.Module):
         return velocity
 
 
+def use_device(name: str) -> str:
+    """The device of this name, "" for CUDA where there is one; a CPU is used with one thread."""
+    device = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cpu":
+        torch.set_num_threads(1)
+    return device
+
+
 def measure(device: str, repeats: int, compiled: bool) -> Iterator[Timing]:
     """Time all models in all modes; those that this machine can't run say so."""
     with torch.no_grad():

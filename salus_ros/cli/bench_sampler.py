@@ -31,17 +31,13 @@ def sampler(
     Example: salus bench sampler --json sampler.json
     """
     try:
-        import torch
-
         from salus_ros.bench import sampler as bench
         from salus_ros.policy.flow.checkpoint import CheckpointError
     except ImportError as error:
         raise UserError(f"the policy needs more packages ({error}): run make build") from error
     from salus_ros.bench.provenance import provenance
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cpu":
-        torch.set_num_threads(1)
+    device = bench.use_device(device)
     console = Console(stderr=json_file == "-")
     try:
         with console.status("timing"):

@@ -47,19 +47,14 @@ def policy(
     Exit code: 0 where the last step was made, 1 where the data won't do.
     """
     try:
-        import torch
-
         from salus_ros.policy.flow.dataset import FrameStore
         from salus_ros.policy.flow.panda import panda_config
-        from salus_ros.policy.flow.training import Trainer, TrainingConfig
+        from salus_ros.policy.flow.training import Trainer, TrainingConfig, use_device
     except ImportError as error:
         raise UserError(f"training needs more packages ({error}): run make build") from error
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("no CUDA device here: leave --device at cpu")
-    if threads:
-        torch.set_num_threads(threads)
     flow = panda_config()
     try:
+        use_device(device, threads)
         store = FrameStore(data, flow.image_size)
         trainer = Trainer(
             out,

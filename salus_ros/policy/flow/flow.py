@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from salus_ros.policy.flow.guidance import Held
 from salus_ros.policy.flow.network import Expert, Prefix
-from salus_ros.policy.flow.sampler import Held, flow_times
+from salus_ros.policy.flow.sampler import flow_times
 
 
 class ExpertStep:

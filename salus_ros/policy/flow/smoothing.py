@@ -9,7 +9,10 @@ Fitting is linear, so it is one matrix for each dimension, made beforehand.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from salus_ros.interfaces import FloatArray
 
@@ -18,7 +21,7 @@ KNOWN_WEIGHT = 20.0
 """Weight of a known point, against 1 for the best of the others."""
 
 
-def spline_basis(points: int, at: FloatArray) -> FloatArray:
+def spline_basis(points: int, at: NDArray[np.floating[Any]]) -> FloatArray:
     """Weights [len(at), points] of a uniform cubic B-spline's control points; at: 0 to 1."""
     place = np.clip(at, 0.0, 1.0) * (points - 3)
     first = np.minimum(place.astype(np.int64), points - 4)
@@ -37,7 +40,7 @@ def smoothing_matrices(scale: FloatArray) -> FloatArray:
     chunk, then the chunk's rows, of which the first is known.
     """
     rows, dims = scale.shape
-    basis = spline_basis(CONTROL_POINTS, np.linspace(0.0, 1.0, rows + 1))
+    basis = spline_basis(CONTROL_POINTS, np.arange(rows + 1) / float(rows))
     matrices = np.empty((dims, rows, rows + 1))
     for j in range(dims):
         best = scale[1:, j].min()

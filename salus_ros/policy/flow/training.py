@@ -266,6 +266,14 @@ class Trainer:
         self._optimizer.load_state_dict({**whole, "state": moments})
 
 
+def use_device(device: str, threads: int) -> None:
+    """Check the device; threads: on the CPU, 0 leaves torch's own number. Raises ValueError."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError("no CUDA device here: leave --device at cpu")
+    if threads:
+        torch.set_num_threads(threads)
+
+
 def _picked(frames: Frames, chosen: NDArray[np.int64]) -> Frames:
     return Frames(
         *(
