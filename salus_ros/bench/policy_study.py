@@ -88,8 +88,18 @@ def evaluate(
     on_episode: Callable[[Result], None] = lambda _: None,
 ) -> list[Result]:
     """Run all episodes. Raises ValueError for an unknown policy, option, merging or instruction."""
+    return drive(series, make_backend(policy, options), setting, on_episode)
+
+
+def drive(
+    series: list[tuple[str, int]],
+    backend: Backend,
+    setting: Setting,
+    on_episode: Callable[[Result], None] = lambda _: None,
+) -> list[Result]:
+    """Run all episodes with this policy."""
     rig = Rig()
-    watching = _Watching(make_backend(policy, options), rig)
+    watching = _Watching(backend, rig)
     config = LockstepConfig(
         latency=setting.latency,
         cameras=watching.cameras,
