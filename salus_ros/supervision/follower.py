@@ -8,16 +8,22 @@ from salus_ros.interfaces import Instant, seconds
 from salus_ros.supervision.chunk_checks import jump
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.modes import Cause, Mode
-from salus_ros.supervision.motion import AIM_AHEAD, MotionGenerator, Step
+from salus_ros.supervision.motion import AIM_AHEAD, MotionGenerator, Sample, Step
 from salus_ros.supervision.plan import Plan
 from salus_ros.supervision.plan_clock import PlanClock, scaled
 from salus_ros.supervision.plan_keeper import PlanKeeper
+from salus_ros.supervision.reference import Curve
 
 # The clock is slowed so far that the tool keeps this share of its speed: what lies between it and
 # the limit is for catching up, and for a stop's bounds.
 TOOL_SPEED_SHARE = 0.88
 # A re-based command has arrived within this distance [rad].
 REBASED = 1e-4
+
+
+# All that a sample along a plan follows from: the sample before it, the plan's curve, the times on
+# it of both samples [s], the rate of its clock, the share of the velocity limits.
+Inputs = tuple[Sample, Curve, float, float, float, float]
 
 
 class Follower:
@@ -37,6 +43,7 @@ class Follower:
         self._rebase: list[float] | None = None
         self._rebase_bound = config.tracking_error
         self._sampled = 0
+        self._ahead: tuple[Inputs, Sample] | None = None
         self.step = Step.STOP
         self.rest_since: int | None = now.ros
 
@@ -82,50 +89,70 @@ class Follower:
 
         slow: SLOW is in force, or was where the mode is a graver one; fresh: joint states are.
         """
-        self._ramp_slow(slow)
+        self._slow = self._ramped(slow)
         plan = self._plans.plan
         if mode >= Mode.HOLD or plan is None:
             self._hold_still(now, mode, fresh)
             return None
         self.rest_since = None
-        last, following = self._plans.clock.advance(now, self._stretch(plan))
-        rate = self._plans.clock.rate
-        time = plan.since_start(last)
-        curve = plan.reference
-        self.step = self._generator.track(
-            scaled(curve.at(time), rate),
-            scaled(curve.at(plan.since_start(following)), rate),
-            curve.peaks(time),
-            curve.at(time + AIM_AHEAD),
-        )
+        last, following = self._plans.clock.advance(now, self._stretch(plan, self._slow))
+        inputs = self._inputs(plan, last, following, self._plans.clock.rate, self._slow)
+        ahead = self._ahead
+        sample = ahead[1] if ahead is not None and ahead[0] == inputs else self._track(inputs)
+        self.step = self._generator.send(sample)
         if self.step is not Step.STOP:
             return None
         self._plans.drop()
         return Cause("no_safe_step", f"chunk {plan.number} of {plan.source_id}")
 
+    def prepare(self, now: Instant, mode: Mode, slow: bool) -> None:
+        """Work out ahead what `move` will need at `now`, should all be as it is until then."""
+        plan = self._plans.plan
+        if mode >= Mode.HOLD or plan is None:
+            return
+        share = self._ramped(slow)
+        foreseen = self._plans.clock.foresee(now, self._stretch(plan, share))
+        inputs = self._inputs(plan, *foreseen, share)
+        if self._ahead is None or self._ahead[0] != inputs:
+            self._ahead = inputs, self._track(inputs)
+
+    def _inputs(self, plan: Plan, last: int, following: int, rate: float, share: float) -> Inputs:
+        times = plan.since_start(last), plan.since_start(following)
+        return (self._generator.sample, plan.reference, *times, rate, share)
+
+    def _track(self, inputs: Inputs) -> Sample:
+        """The next sample along the plan; changes nothing."""
+        _, curve, time, following, rate, share = inputs
+        return self._generator.track(
+            scaled(curve.at(time), rate),
+            scaled(curve.at(following), rate),
+            curve.peaks(time),
+            curve.at(time + AIM_AHEAD),
+            share,
+        )
+
     def advance_stop(self) -> None:
         """One sample along the certified stop, unless this tick has its sample already."""
         if self._generator.samples == self._sampled:
-            self.step = self._generator.stop()
+            self.step = self._generator.send(self._generator.stop())
 
-    def _ramp_slow(self, slow: bool) -> None:
-        """Lower and raise the velocity limits of SLOW little by little."""
+    def _ramped(self, slow: bool) -> float:
+        """Share of the velocity limits at the next tick: SLOW lowers and raises it gradually."""
         wanted = self._config.slow_factor if slow else 1.0
         most = PlanClock.STRETCH_RAMP * seconds(self._config.period)
-        self._slow += min(max(wanted - self._slow, -most), most)
-        self._generator.speed_share = self._slow
+        return self._slow + min(max(wanted - self._slow, -most), most)
 
-    def _stretch(self, plan: Plan) -> float:
+    def _stretch(self, plan: Plan, slow: float) -> float:
         """How fast the plan's clock may run: SLOW, and for the tool not to become too fast."""
         speed = plan.tool_speed(plan.since_start(self._plans.clock.time))
         allowed = TOOL_SPEED_SHARE * self._config.tool_speed
-        return min(self._slow, allowed / speed if speed > allowed else 1.0)
+        return min(slow, allowed / speed if speed > allowed else 1.0)
 
     def _hold_still(self, now: Instant, mode: Mode, fresh: bool) -> None:
         """Stop, stand, or move to where a reset re-bases the command."""
         generator = self._generator
         if self._rebase is not None and mode is Mode.HOLD and fresh:
-            self.step = generator.approach(self._rebase)
+            self.step = generator.send(generator.approach(self._rebase, self._slow))
             if generator.at_rest and jump(self._rebase, generator.state[0])[0] <= REBASED:
                 self._rebase = None
         else:

@@ -64,6 +64,7 @@ class SafetyGate:
             self.config, self.limits, self._setup, self._queue, now, self._detectors
         )
         self._clock = CommandClock(self.period, now)
+        self._ticked = now
         # Whether a slice of a check was done since the last tick.
         self._sliced = False
         self._recorded_before = self._queue.recorded
@@ -279,6 +280,7 @@ class SafetyGate:
         """
         if not self._active:
             raise GateRefusal("not active: activate the gate first")
+        self._ticked = now
         self._parts.follower.begin_tick()
         late = self._clock.begin_tick(now)
         try:
@@ -302,6 +304,20 @@ class SafetyGate:
             lag=self._parts.plans.clock.lag(now) + self.period,
             requests=self._parts.prediction.requests,
         )
+
+    def prepare(self) -> None:
+        """Work ahead for the next tick, a period after the last, should all stay as it is.
+
+        Whatever it depends on that has changed by then is worked out anew: a tick's result is the
+        same to the bit without. For between two ticks, and once more after a new chunk.
+        """
+        if not self._active:
+            return
+        parts = self._parts
+        now = Instant(self._ticked.ros + self.period, self._ticked.steady + self.period)
+        parts.follower.prepare(now, parts.machine.mode, parts.prediction.slow)
+        if parts.detectors is not None:
+            parts.detectors.prepare()
 
     def _decide(self, now: Instant) -> None:
         """The mode of this tick, from all causes."""

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 from ruckig import Synchronization, Trajectory
@@ -52,8 +53,22 @@ class Step(Enum):
     STOP = "stop"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A commanded state, how it came about, and its certified stop, `along` s of which are past."""
+
+    step: Step
+    state: State
+    stop: Trajectory
+    along: float = 0.0
+
+
 class MotionGenerator:
-    """The commanded state and its next sample. Plain lists of floats throughout (speed)."""
+    """The commanded state and its next sample. Plain lists of floats throughout (speed).
+
+    What works a sample out changes nothing, what sends it is another call: so it can be worked out
+    before its tick.
+    """
 
     def __init__(
         self,
@@ -67,11 +82,7 @@ class MotionGenerator:
         self._make_solvers()
         self._trajectory = Trajectory(self._joints)
         zero = [0.0] * self._joints
-        self.state: State = (zero, zero, zero)
-        self._certificate = Trajectory(self._joints)
-        self._along = 0.0
-        # Share of the velocity limits that is aimed for; they themselves are kept anyway.
-        self.speed_share = 1.0
+        self.sample = Sample(Step.STOP, (zero, zero, zero), Trajectory(self._joints))
         # Counts the samples, so that a tick that failed can tell whether it has its own already.
         self.samples = 0
 
@@ -92,8 +103,13 @@ class MotionGenerator:
             return False
         self.limits, self._stop = limits, stop
         self._make_solvers()
-        self._certificate, self._along = certificate, 0.0
+        self.sample = Sample(self.sample.step, self.state, certificate)
         return True
+
+    @property
+    def state(self) -> State:
+        """What is commanded: positions, velocities, accelerations."""
+        return self.sample.state
 
     @property
     def guard(self) -> SpaceGuard | None:
@@ -111,7 +127,7 @@ class MotionGenerator:
         stop, _ = self._stop.from_state(state)
         if stop is None:
             return False
-        self.state, self._certificate, self._along = state, stop, 0.0
+        self.sample = Sample(Step.STOP, state, stop)
         return True
 
     @property
@@ -119,39 +135,48 @@ class MotionGenerator:
         """Whether the commanded velocity and acceleration are zero, but for rounding."""
         return all(abs(v) < REST and abs(a) < REST for v, a in zip(*self.state[1:], strict=True))
 
-    def stop(self) -> Step:
-        """Next sample: one period further along the certified stop."""
-        self.state = self._along_stop()
-        self._along += self.limits.period
+    def send(self, sample: Sample) -> Step:
+        """Make a sample, worked out for the present state, the commanded one."""
+        self.sample = sample
         self.samples += 1
-        return Step.STOP
+        return sample.step
 
-    def _along_stop(self) -> State:
-        along = self._along + self.limits.period
-        q, v, a = self._certificate.at_time(along)
-        if along >= self._certificate.duration:
+    def stop(self, step: Step = Step.STOP) -> Sample:
+        """Next sample: one period further along the certified stop."""
+        along = self.sample.along + self.limits.period
+        return Sample(step, self._along_stop(along), self.sample.stop, along)
+
+    def _along_stop(self, along: float) -> State:
+        stop = self.sample.stop
+        q, v, a = stop.at_time(along)
+        if along >= stop.duration:
             v, a = [0.0] * self._joints, [0.0] * self._joints
         return q, v, a
 
     def track(
-        self, now: State, following: State, peaks: tuple[list[float], list[float]], aim: State
-    ) -> Step:
+        self,
+        now: State,
+        following: State,
+        peaks: tuple[list[float], list[float]],
+        aim: State,
+        share: float = 1.0,
+    ) -> Sample:
         """Next sample towards a moving reference.
 
         now, following: the reference at this sample and at the next; peaks: its largest
-        acceleration and jerk around them; aim: its state AIM_AHEAD later.
+        acceleration and jerk around them; aim: its state AIM_AHEAD later; share: of the velocity
+        limits that is aimed for (they themselves are kept anyway).
         """
-        room = self._room()
+        room = self._room(share)
         candidate = self._catch_up(now, following, peaks, room)
-        rough = self._rough_edges(candidate, self.speed_share)
+        rough = self._rough_edges(candidate, share)
         if rough:
             candidate = _mixed(candidate, self._towards(aim, AIM_AHEAD, room), rough)
             rough = self._rough_edges(candidate)
-        if not self._send(candidate, rough):
-            return Step.TRACK
-        return self._brake() or self.approach(aim[0])
+        sample, _ = self._certified(Step.TRACK, candidate, rough)
+        return sample or self._brake() or self.approach(aim[0], share)
 
-    def approach(self, positions: Sequence[float]) -> Step:
+    def approach(self, positions: Sequence[float], share: float = 1.0) -> Sample:
         """Next sample towards positions at rest, moved into the limits; else along the stop.
 
         A joint that could no longer be stopped after such a sample goes along its own stop: the
@@ -163,29 +188,24 @@ class MotionGenerator:
             for q, low, high in zip(positions, limits.lower, limits.upper, strict=True)
         ]
         zero = [0.0] * self._joints
-        room = self._room()
-        candidate = self._towards((inside_limits, zero, zero), 0.0, room)
-        failing = self._send(candidate, self._rough_edges(candidate))
-        if failing and len(failing) < self._joints:
-            candidate = _mixed(candidate, self._along_stop(), failing)
-            failing = self._send(candidate, self._rough_edges(candidate))
-        if failing:
-            return self._brake() or self.stop()
-        return Step.APPROACH
+        candidate = self._towards((inside_limits, zero, zero), 0.0, self._room(share))
+        sample, failing = self._certified(Step.APPROACH, candidate, self._rough_edges(candidate))
+        if sample is None and len(failing) < self._joints:
+            along = self.sample.along + self.limits.period
+            candidate = _mixed(candidate, self._along_stop(along), failing)
+            sample, _ = self._certified(Step.APPROACH, candidate, self._rough_edges(candidate))
+        return sample or self._brake() or self.stop()
 
-    def _brake(self) -> Step | None:
+    def _brake(self) -> Sample | None:
         """Where the tool would be too fast: one sample along the stop, then the plan again."""
-        if self._stop.blocked != TOO_FAST:
-            return None
-        self.stop()
-        return Step.BRAKE
+        return self.stop(Step.BRAKE) if self._stop.blocked == TOO_FAST else None
 
-    def _room(self) -> tuple[list[float], list[float]]:
+    def _room(self, share: float) -> tuple[list[float], list[float]]:
         """Largest speeds [rad/s] down and up to aim for."""
         down, up = self._stop.room(self.state)
-        if self.speed_share == 1.0:
+        if share == 1.0:
             return down, up
-        most = [self.speed_share * v for v in self.limits.velocity]
+        most = [share * v for v in self.limits.velocity]
         slower = [
             [min(speed, top) for speed, top in zip(way, most, strict=True)] for way in (down, up)
         ]
@@ -272,19 +292,18 @@ class MotionGenerator:
                 rough.append(j)
         return rough
 
-    def _send(self, candidate: State, rough: list[int]) -> list[int]:
-        """Make a candidate the commanded state; where not: the joints that forbid it.
+    def _certified(
+        self, step: Step, candidate: State, rough: list[int]
+    ) -> tuple[Sample | None, list[int]]:
+        """A candidate with its stop; None: the joints that forbid it.
 
         They are those whose edge is rough, as given, or whose stop is not certified.
         """
         self._stop.blocked = ""
         if rough:
-            return rough
+            return None, rough
         stop, failing = self._stop.certify(candidate)
-        if stop is not None:
-            self.state, self._certificate, self._along = candidate, stop, 0.0
-            self.samples += 1
-        return failing
+        return (None if stop is None else Sample(step, candidate, stop)), failing
 
 
 def _reserve(limits: Sequence[float], used: Sequence[float]) -> list[float]:
@@ -294,7 +313,9 @@ def _reserve(limits: Sequence[float], used: Sequence[float]) -> list[float]:
 
 
 def _mixed(candidate: State, other: State, joints: Sequence[int]) -> State:
-    for mine, theirs in zip(candidate, other, strict=True):
+    """A candidate with some joints' values from another."""
+    q, v, a = ([*values] for values in candidate)
+    for mine, theirs in zip((q, v, a), other, strict=True):
         for j in joints:
             mine[j] = theirs[j]
-    return candidate
+    return q, v, a

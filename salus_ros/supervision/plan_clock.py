@@ -86,11 +86,15 @@ class PlanClock:
             lost = before
         return max(lost, self._forgiven)
 
+    def foresee(self, now: Instant, stretch: float = 1.0) -> tuple[int, int, float]:
+        """What `advance` would give, and `rate` after it."""
+        rate = self._steered(self.lag(now))[1] * self._stretched(stretch)
+        return self.time, self.time + round(self._period * rate), rate
+
     def advance(self, now: Instant, stretch: float = 1.0) -> tuple[int, int]:
         """The plan's time of the last command and of the next one [ns]; stretch: wanted."""
-        self._steer(self.lag(now))
-        most = self.STRETCH_RAMP * seconds(self._period)
-        self.stretch += min(max(stretch - self.stretch, -most), most)
+        self._slewing, self._rate = self._steered(self.lag(now))
+        self.stretch = self._stretched(stretch)
         if self._history or self.stretch < 1.0:
             self._history.append((now.ros, self._lost))
         before = self.time
@@ -98,16 +102,22 @@ class PlanClock:
         self._lost += round(self._period * (1.0 - self.stretch))
         return before, self.time
 
-    def _steer(self, lag: int) -> None:
+    def _stretched(self, wanted: float) -> float:
+        most = self.STRETCH_RAMP * seconds(self._period)
+        return self.stretch + min(max(wanted - self.stretch, -most), most)
+
+    def _steered(self, lag: int) -> tuple[bool, float]:
+        """Whether it slews at the next tick, and its rate but for stretching."""
         begin = max(self.BEGIN_TICKS * self._period, self.BEGIN_MIN)
-        self._slewing = abs(lag) > (self.END_TICKS * self._period if self._slewing else begin)
+        slewing = abs(lag) > (self.END_TICKS * self._period if self._slewing else begin)
         wanted = 0.0
-        if self._slewing:
+        if slewing:
             # In the last stretch no faster than the ramp can brake in time.
             wanted = min(self.SLEW, (2 * self.RAMP * seconds(abs(lag))) ** 0.5)
             wanted = wanted if lag > 0 else -wanted
         change = self.RAMP * seconds(self._period)
-        self._rate = 1.0 + min(max(wanted, self._rate - 1.0 - change), self._rate - 1.0 + change)
+        rate = 1.0 + min(max(wanted, self._rate - 1.0 - change), self._rate - 1.0 + change)
+        return slewing, rate
 
 
 def scaled(state: tuple[Row, Row, Row], rate: float) -> tuple[Row, Row, Row]:

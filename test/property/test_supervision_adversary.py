@@ -104,6 +104,8 @@ class World:
     commands: list[JointCommand] = field(default_factory=list)
     modes: dict[Mode, int] = field(default_factory=dict)
     accepted: int = 0
+    # Decides when to work ahead; None: never.
+    preparing: np.random.Generator | None = None
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng([self.seed, int(self.rate), ROBOTS.index(self.robot)])
@@ -267,6 +269,7 @@ class World:
             self.stuck = int(random.choice([3, 30]) * self.rate / 100)
         late = int(random.choice([1, 1, 3, 30, 60])) if chance[8] < 0.005 else 1
         jitter = int(random.integers(0, period // 3 + 1))
+        self.prepare()
         self.advance(late * period, late * period)
         self.tick(jitter)
 
@@ -323,7 +326,9 @@ class World:
                 self.measured = self.commands[-1].positions
             gate.on_joint_state(self.joints(), now)
             gate.on_heartbeat("manager", now)
+        self.prepare()
         result = gate.tick(now)
+        self.prepare()
         self.commands.append(result.command)
         self.modes[result.mode] = self.modes.get(result.mode, 0) + 1
         if result.mode >= Mode.STOP and self.random.random() < 0.1:
@@ -334,6 +339,11 @@ class World:
         if result.mode >= Mode.SLOW and self.random.random() < 0.05:
             gate.new_episode(now)
         assert len(gate.drain_interventions()) < 50
+
+    def prepare(self) -> None:
+        """Work ahead, or not."""
+        if self.preparing is not None and self.preparing.random() < 0.5:
+            self.gate.prepare()
 
     def stop(self) -> None:
         """Shut down and tick on to rest."""
@@ -363,6 +373,29 @@ class World:
         assert (widths >= gripper.closed).all() and (widths <= gripper.open).all()
         most = gripper.speed * self.gate.period * 1e-9
         assert (np.abs(np.diff(widths)) <= most * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+@pytest.mark.parametrize(("rate", "seed"), [(100.0, 1), (100.0, 6), (1000.0, 6)])
+def test_working_ahead_changes_nothing(robot: str, rate: float, seed: int) -> None:
+    """To the bit, whenever it is done or left out, whatever comes in between."""
+    plain, ahead = (World(robot, rate, seed, space=seed % 2 == 0) for _ in range(2))
+    ahead.preparing = np.random.default_rng(seed)
+    parts, used = ahead.gate._parts, 0
+    for _ in range(1000):
+        plain.act()
+        ahead.act()
+        prepared = parts.follower._ahead
+        used += prepared is not None and prepared[1] is parts.generator.sample
+        assert_same(plain.commands[-1], ahead.commands[-1])
+    assert plain.modes == ahead.modes
+    assert used > 20
+
+
+def assert_same(one: JointCommand, other: JointCommand) -> None:
+    assert (one.stamp, one.gripper) == (other.stamp, other.gripper)
+    for name in ("positions", "velocities", "accelerations"):
+        assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
 
 
 def run(robot: str, rate: float, seed: int, ticks: int, stops: int = 1) -> World:

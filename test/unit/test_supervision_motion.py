@@ -64,9 +64,8 @@ def follow(
             rows = np.array([plan(start + i * STEP) for i in range(25)])
             rows += random.uniform(-noise, noise, rows.shape)
             curve = Curve(feasible_points(rows, STEP, CurveLimits(*shares))[0], start, STEP)
-        moving.track(
-            curve.at(time), curve.at(time + period), curve.peaks(time), curve.at(time + AIM_AHEAD)
-        )
+        now, following, aim = (curve.at(time + t) for t in (0.0, period, AIM_AHEAD))
+        moving.send(moving.track(now, following, curve.peaks(time), aim))
         q, v, a = (np.array(x) for x in moving.state)
         commands.append(JointCommand(k * round(period * 1e9), q, v, a, None))
         distances.append(q - plan(time + period))
@@ -167,11 +166,11 @@ def test_stop_is_the_last_resort_and_always_there() -> None:
     moving = generator()
     assert moving.start(MIDDLE.tolist())
     for _ in range(30):
-        assert moving.approach((MIDDLE + 1).tolist()) is Step.APPROACH
+        assert moving.send(moving.approach((MIDDLE + 1).tolist())) is Step.APPROACH
     before = moving.state
     ticks = 0
     while not moving.at_rest:
-        assert moving.stop() is Step.STOP
+        assert moving.send(moving.stop()) is Step.STOP
         ticks += 1
     assert 0 < ticks < 100
     assert moving.state[0][0] > before[0][0]
