@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
+from torch import Tensor
 
 from salus_ros.bench import policy_study
 from salus_ros.interfaces import FloatArray, JointState, Observation
+from salus_ros.policy.backend import Prediction
 from salus_ros.policy.early_exit.buckets import BUCKETS, NARROW
 from salus_ros.policy.early_exit.cascade import ExitRule
 from salus_ros.policy.early_exit.certificate import certificate, episode_errors
@@ -27,6 +30,7 @@ from salus_ros.policy.early_exit.fitting import (
 from salus_ros.policy.early_exit.flow_fit import flow_runner, recorded_splits
 from salus_ros.policy.early_exit.flow_model import FlowRunner, install, make_narrow
 from salus_ros.policy.early_exit.narrowing import METHODS
+from salus_ros.policy.early_exit.observations import Recorded
 from salus_ros.policy.early_exit.settings import ExitSetting
 from salus_ros.policy.flow.backend import FlowBackend
 from salus_ros.policy.flow.checkpoint import SHIPPED, WEIGHTS, load_checkpoint
@@ -149,15 +153,73 @@ class Study:
         return [_observation(row) for row in rows]
 
     def success(self, episodes: int, seed: int) -> dict[str, dict[str, Any]]:
-        """Task success in lock-step on the same start states; episodes: per instruction."""
+        """Task success in lock-step on the same start states; episodes: per instruction.
+
+        on_policy: the action error against the full model on what each setting saw as it drove.
+        """
         series = policy_study.episodes_of(episodes, seed)
         found = {}
         for name in WITH_SUCCESS:
             self._say(f"task success: {name}")
-            options = {"checkpoint": str(self._folder), "early_exit": name}
-            results = policy_study.evaluate(series, "flow", options, policy_study.Setting())
+            seen = _Seen(self._backend(name))
+            results = policy_study.drive(series, seen, policy_study.Setting(), seen.end_episode)
             found[name] = policy_study.summary(results)
+            if name != FULL:
+                found[name]["on_policy"] = self._error_on(seen.recorded(), name)
         return found
+
+    def _error_on(self, data: Recorded, name: str) -> dict[str, Any]:
+        install(self._runner.network, self.parts.narrow)
+        result = self._runner.with_rule(data.tokens, self._rule(self.parts.settings[name]))
+        errors = relative_errors(result.chunks, self._runner.full(data.tokens))
+        return {
+            "chunks": len(errors),
+            "saving": 1.0 - float(result.flops.mean()) / self._runner.full_flops,
+            "mean_error": float(errors.mean()),
+            **asdict(certificate(episode_errors(errors, data.episodes))),
+        }
+
+
+class _Seen:
+    """A flow policy that keeps the prefix tokens of each chunk that it drives with, by episode."""
+
+    def __init__(self, backend: FlowBackend) -> None:
+        self._backend = backend
+        self.cameras, self.privileged = backend.cameras, backend.privileged
+        self._tokens: list[Tensor] = []
+        self._episodes: list[int] = []
+        self._episode = 0
+        self._driving = False
+        backend.network.layers[0].register_forward_pre_hook(self._keep)
+
+    def warm_up(self) -> None:
+        """The policy's; nothing is kept of it."""
+        self._backend.warm_up()
+
+    def reset(self) -> None:
+        """The policy's."""
+        self._backend.reset()
+
+    def predict(self, observation: Observation) -> Prediction:
+        """The policy's."""
+        self._driving = True
+        try:
+            return self._backend.predict(observation)
+        finally:
+            self._driving = False
+
+    def _keep(self, _layer: object, inputs: tuple[Tensor, ...]) -> None:
+        if self._driving:
+            self._tokens.append(inputs[0].detach().clone())
+            self._episodes.append(self._episode)
+
+    def end_episode(self, _result: object) -> None:
+        """What comes next is of another episode."""
+        self._episode += 1
+
+    def recorded(self) -> Recorded:
+        """All of it."""
+        return Recorded(torch.cat(self._tokens), np.array(self._episodes))
 
 
 def verdict(
@@ -177,6 +239,7 @@ def verdict(
     if success:
         low, high = success[FULL]["success_interval"]
         found["success_within_full_interval"] = low <= success[CERTIFIED]["success_rate"] <= high
+        found["certified_on_policy"] = bool(success[CERTIFIED]["on_policy"]["passes"])
     return found
 
 

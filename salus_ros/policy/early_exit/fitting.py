@@ -252,7 +252,7 @@ def _opponents(
     def single_layer(rate: float) -> ExitSetting:
         return ladder.single_layer(risk, rate)
 
-    found = {}
+    found: dict[str, ExitSetting] = {}
     for name, make in (("hard", hard), ("single_layer", single_layer)):
         for rate in HARD_EXIT_RATES:
             found |= {f"{name}-{rate:g}": s for s in ladder.possible([make(rate)])}

@@ -114,6 +114,11 @@ class FlowBackend:
         full = ExpertStep(self._network.expert, self._steps)
         self._stochastic = EagerSampler(full, self._steps)
 
+    @property
+    def network(self) -> FlowNetwork:
+        """For studies that look at what goes through it."""
+        return self._network
+
     def warm_up(self) -> None:
         """Run on blank images, so that the first chunk is as fast as any."""
         config = self._config
