@@ -122,6 +122,8 @@ class SafetySupervisor(ManagedNode):
         self._plans.listen()
         on_joints = joint_callback(self, self._names, self._gripper, self._take_joints)
         self.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR)
+        # In this order, where several are due.
+        self._to_prepare = self._on_demand(self._prepare)
         self._more_to_check = self._on_demand(self._check_slices)
         self._chores_due = self._on_demand(self._chores)
         self.subscribe(Header, topics.HEARTBEAT, self._on_heartbeat, qos.HEARTBEAT)
@@ -232,6 +234,7 @@ class SafetySupervisor(ManagedNode):
         self._plans.new_tick()
         self._reasons = result.reasons
         self._ticks += 1
+        self._to_prepare.trigger()
         state_key = (result.mode, result.reasons, self._gate.plan_id)
         if (
             state_key != self._state_key
@@ -241,6 +244,10 @@ class SafetySupervisor(ManagedNode):
         ):
             self._state_key = state_key
             self._chores_due.trigger()
+
+    def _prepare(self) -> None:
+        """Work ahead for the next tick."""
+        self._gate.prepare()
 
     def _chores(self) -> None:
         """What may come after the command: the tick goes first, also when this takes long."""
@@ -289,6 +296,7 @@ class SafetySupervisor(ManagedNode):
     def _take_chunk(self, chunk: ActionChunk) -> None:
         if self._gate.on_chunk(chunk, self._instant(), in_slices=True):
             self._more_to_check.trigger()
+            self._to_prepare.trigger()
 
     def _refuse_message(self, source_id: str, number: int, problem: str) -> None:
         self._gate.on_malformed_chunk(source_id, number, problem, self._instant())
@@ -301,6 +309,7 @@ class SafetySupervisor(ManagedNode):
             if time.monotonic_ns() >= enough:
                 self._more_to_check.trigger()
                 return
+        self._to_prepare.trigger()
 
     def _on_heartbeat(self, message: Header) -> None:
         if self.active and message.frame_id == MANAGER:

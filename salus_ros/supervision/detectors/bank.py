@@ -96,7 +96,7 @@ class DetectorBank:
 
     def restart(self) -> None:
         """Forget the rows so far, not the plan: motion begins again, as after HOLD."""
-        self._newest = np.zeros(len(self._names))
+        self._newest: FloatArray = np.zeros(len(self._names))
         self._forget()
 
     def _forget(self) -> None:
