@@ -117,18 +117,6 @@ def joint_state_message(
     return message
 
 
-def command_message(
-    command: JointCommand, joint_names: Sequence[str], gripper_name: str
-) -> JointStateMessage:
-    """Command as positions and velocities; between two of them a cubic Hermite curve is meant."""
-    message = JointStateMessage(header=Header(stamp=time_message(command.stamp)))
-    gripper = [] if command.gripper is None else [float(command.gripper)]
-    message.name = [*joint_names, *([gripper_name] if gripper else [])]
-    message.position = [*command.positions.tolist(), *gripper]
-    message.velocity = [*command.velocities.tolist(), *([0.0] * len(gripper))]
-    return message
-
-
 def command(
     message: JointStateMessage, joint_names: Sequence[str], gripper_name: str
 ) -> JointCommand:

@@ -6,10 +6,13 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="needs ROS: run `make build`")
 messages = pytest.importorskip("salus_msgs.msg", reason="needs salus_msgs: run `make build`")
 
+from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
 from sensor_msgs.msg import Image, JointState  # noqa: E402
 
 from salus_ros import interfaces  # noqa: E402
+from salus_ros.interfaces import JointCommand  # noqa: E402
 from salus_ros.nodes import conversions  # noqa: E402
+from salus_ros.nodes.command_output import CommandMessage  # noqa: E402
 
 JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 GRIPPER = "panda_gripper"
@@ -149,3 +152,18 @@ def test_blocks_survive_the_wire():
     assert got[0].color == "red"
     assert np.allclose(got[0].position, sent[0].position)
     assert got[0].yaw == pytest.approx(-2.5)
+
+
+def test_a_commands_message_is_filled_anew_each_time():
+    """Also where it was filled with another one before, with and without a gripper."""
+    message = CommandMessage(JOINTS, GRIPPER)
+    for stamp, gripper in ((3_000_000_007, 0.04), (5, None), (10**18 + 9, 0.0)):
+        sent = JointCommand(
+            stamp, np.arange(7.0) + stamp % 11, np.full(7, 0.1), np.zeros(7), gripper
+        )
+        received = deserialize_message(serialize_message(message.filled(sent)), JointState)
+        assert len(received.name) == 7 + (gripper is not None)
+        found = conversions.command(received, JOINTS, GRIPPER if gripper is not None else "")
+        assert (found.stamp, found.gripper) == (stamp, gripper)
+        assert found.positions.tolist() == sent.positions.tolist()
+        assert found.velocities.tolist() == sent.velocities.tolist()

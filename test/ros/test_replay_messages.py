@@ -16,6 +16,7 @@ from salus_ros.interfaces import (
     PolicyState,
 )
 from salus_ros.nodes import conversions
+from salus_ros.nodes.command_output import CommandMessage
 from salus_ros.prediction.layout import PredictionResult
 from salus_ros.replay.messages import MessageEncoder
 from salus_ros.signals.layout import SIGNALS, SignalVector
@@ -83,7 +84,7 @@ def gate_state():
     ("thing", "expected"),
     [
         (STATE, conversions.joint_state_message(STATE, NAMES, GRIPPER)),
-        (COMMAND, conversions.command_message(COMMAND, NAMES, GRIPPER)),
+        (COMMAND, CommandMessage(NAMES, GRIPPER).filled(COMMAND)),
         (CHUNK, conversions.action_chunk_message(CHUNK)),
         (POLICY, conversions.policy_state_message(POLICY)),
         (DUE, conversions.signals_message(DUE)),
