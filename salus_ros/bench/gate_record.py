@@ -40,8 +40,11 @@ class Stamps:
 class Recording:
     """A node's run, read back.
 
-    published: when each command went out. cpu, wall: processor time and time that each tick took
-    (under the default scheduler a tick may be interrupted: that is no work of its own).
+    published: when each command went out. own: processor time from the timer's callback to where
+    the command is handed to rclpy; publish: of rclpy's publishing it. cpu, wall: processor time and
+    time of the whole callback, with both of these and what comes after (under the default scheduler
+    a tick may be interrupted: that is no work of its own). ahead: processor time of each piece of
+    work ahead, between ticks.
     following: 1 for ticks in which the arm followed a plan. spans: from when to when the node was
     active. chunk_ticks: for each chunk that was followed, which tick after its arrival was the
     first to do so. chunks: that came in. profile: by "tick" or "chunk", then by what was timed, its
@@ -49,6 +52,9 @@ class Recording:
     """
 
     published: list[int]
+    own: list[int] = field(default_factory=list)
+    publish: list[int] = field(default_factory=list)
+    ahead: list[int] = field(default_factory=list)
     cpu: list[int] = field(default_factory=list)
     wall: list[int] = field(default_factory=list)
     following: list[int] = field(default_factory=list)

@@ -54,13 +54,15 @@ class BenchError(RuntimeError):
 class Setting:
     """What is varied: commands per second, SCHED_FIFO or not, callables timed or not.
 
-    detectors: their calibration; "": that of the parameter file, if it names one.
+    detectors: their calibration; "": that of the parameter file, if it names one. busy: every core
+    has something else to do all the time.
     """
 
     rate: int
     fifo: bool
     profile: bool = False
     detectors: str = ""
+    busy: bool = True
 
     @property
     def priority(self) -> int:
@@ -71,6 +73,7 @@ class Setting:
     def text(self) -> str:
         """For progress."""
         what = ", by check" if self.profile else ""
+        what += "" if self.busy else ", cores not kept busy"
         return f"{self.rate} Hz, {'SCHED_FIFO' if self.fifo else 'default scheduler'}{what}"
 
 
@@ -113,7 +116,8 @@ def measure_setting(
                     ProcessGroup(_processes(setting, config, folder), folder)
                 )
                 _wait_for_services(client, group)
-                stack.enter_context(busy_cores())
+                if setting.busy:
+                    stack.enter_context(busy_cores())
                 clock = IdleClock()
                 _run_episodes(client, group, seconds, on_progress)
                 cores = clock.shares()

@@ -38,7 +38,9 @@ def figures(values: Times | Sequence[int], unit: float) -> dict[str, float]:
 def setting_figures(supervisor: Recording, bare: Recording, rate: int) -> dict[str, Any]:
     """One setting: periods [ms] of both nodes, their ratios, the tick's work [us].
 
-    The ratio of a quantile is the supervisor's over the bare node's.
+    The ratio of a quantile is the supervisor's over the bare node's. tick_us: the tick's own work,
+    until its command is ready to be published; publish_us: rclpy's publishing it, which the bare
+    node does as well; tick_whole_us: the whole callback, with both; work_ahead_us: between ticks.
     """
     ours = periods(supervisor.published, supervisor.spans)
     theirs = periods(bare.published, supervisor.spans)
@@ -58,8 +60,11 @@ def setting_figures(supervisor: Recording, bare: Recording, rate: int) -> dict[s
         "ratios": ratios,
         "p999_of_nominal": round(period_ms["supervisor"]["p999"] * rate / 1000, 4),
         "bare_p999_of_nominal": round(period_ms["bare"]["p999"] * rate / 1000, 4),
-        "tick_us": figures(supervisor.cpu, 1e3),
+        "tick_us": figures(supervisor.own, 1e3),
+        "publish_us": figures(supervisor.publish, 1e3),
+        "tick_whole_us": figures(supervisor.cpu, 1e3),
         "tick_wall_us": figures(supervisor.wall, 1e3),
+        "work_ahead_us": figures(supervisor.ahead, 1e3),
         "following_share": round(float(np.mean(supervisor.following or [0])), 4),
         "new_chunk_ticks": chunk_figures(supervisor),
     }

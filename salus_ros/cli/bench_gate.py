@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from salus_ros.bench.gate_run import Setting
 
 QUANTILES = {"p99": "p99", "p999": "p99.9", "max": "max"}
+WORK = {
+    "tick's own": "tick_us",
+    "publishing": "publish_us",
+    "whole tick": "tick_whole_us",
+    "ahead": "work_ahead_us",
+}
 
 
 def gate(
@@ -40,8 +46,9 @@ def gate(
     """Time the supervisor's commands beside a bare timer node, in the same run, on busy cores.
 
     The whole graph runs on the simulated rig, every core multiplies matrices, every check is on.
-    Both nodes stamp each command just before they hand it over. Some three minutes; end whatever
-    else runs on this machine before.
+    Both nodes stamp each command just before they hand it over. A tick's own work ends there;
+    rclpy's publishing is given beside it. Once more at the first rate the cores are left alone.
+    Some three minutes; end whatever else runs on this machine before.
 
     Example: salus bench gate --json gate.json
 
@@ -109,11 +116,14 @@ def gate_tables(results: Mapping[str, Any]) -> list[Table]:
 
 
 def _settings(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    return [
+    busy = [
         (f"{rate}, {scheduler}", found)
         for scheduler, figures in results["schedulers"].items()
         for rate, found in figures["rates"].items()
     ]
+    idle = results["idle_cores"]
+    name = "{rate}hz, {scheduler}, cores not kept busy"
+    return [*busy, (name.format(**idle), idle)] if idle else busy
 
 
 def _periods(results: Mapping[str, Any]) -> Table:
@@ -127,11 +137,10 @@ def _periods(results: Mapping[str, Any]) -> Table:
 
 
 def _work(results: Mapping[str, Any]) -> Table:
-    table = Table("setting", "p50 µs", "p99 µs", "wall p99 µs", "following", "cores idle")
-    table.title = "a tick's own work (processor time), and what the graph did meanwhile"
+    table = Table("setting", *WORK, "following", "cores idle")
+    table.title = "processor time p50 / p99 µs, and what the graph did meanwhile"
     for setting, found in _settings(results):
-        tick, wall = found["tick_us"], found["tick_wall_us"]
-        cells = [f"{tick['p50']:.0f}", f"{tick['p99']:.0f}", f"{wall['p99']:.0f}"]
+        cells = [f"{found[k]['p50']:.0f} / {found[k]['p99']:.0f}" for k in WORK.values()]
         shares = found["following_share"], found["cores"]["idle"]
         table.add_row(setting, *cells, *(f"{100 * share:.0f} %" for share in shares))
     return table

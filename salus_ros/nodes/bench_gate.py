@@ -1,7 +1,8 @@
 """The nodes of `salus bench gate`: the supervisor with a watch, and a bare timer beside it.
 
 Both stamp each command just before it is handed to the middleware, on one clock: what is judged is
-when a node sends, not how promptly a busy reader gets to look.
+when a node sends, not how promptly a busy reader gets to look. At that moment the tick's own work
+is over: from there on rclpy publishes, as it does for the bare node.
 """
 
 from __future__ import annotations
@@ -34,16 +35,22 @@ GRIPPER = "panda_gripper"
 
 
 class StampedPublisher:
-    """A publisher that notes when it was called."""
+    """A publisher that notes when it was called.
+
+    begun, ended: this thread's processor time [ns] before and after the last call.
+    """
 
     def __init__(self, publisher: Publisher, stamps: Stamps) -> None:
         self._publisher = publisher
         self._stamps = stamps
+        self.begun = self.ended = 0
 
     def publish(self, message: Any) -> None:
         """As the publisher's own."""
         self._stamps.add(time.monotonic_ns())
+        self.begun = time.thread_time_ns()
         self._publisher.publish(message)
+        self.ended = time.thread_time_ns()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._publisher, name)
@@ -57,6 +64,7 @@ class TimedSupervisor(SafetySupervisor):
         self._profile = profile
         self._recording = Recording([])
         self._published, self._cpu, self._wall = Stamps(), Stamps(), Stamps()
+        self._own, self._publishing, self._ahead = Stamps(), Stamps(), Stamps()
         self._following = Stamps()
         self._arrived: dict[int, int] = {}  # chunk number: ticks until then
         self._counted = 0
@@ -68,7 +76,8 @@ class TimedSupervisor(SafetySupervisor):
         publisher = super().publish_on(kind, topic, profile)
         if topic != topics.JOINT_COMMANDS:
             return publisher
-        return StampedPublisher(publisher, self._published)
+        self._stamped = StampedPublisher(publisher, self._published)
+        return self._stamped
 
     def activate(self) -> None:
         """A span of normal work begins."""
@@ -94,6 +103,8 @@ class TimedSupervisor(SafetySupervisor):
         begin, cpu = time.monotonic_ns(), time.thread_time_ns()
         super()._tick()
         self._cpu.add(time.thread_time_ns() - cpu)
+        self._own.add(self._stamped.begun - cpu)
+        self._publishing.add(self._stamped.ended - self._stamped.begun)
         self._wall.add(time.monotonic_ns() - begin)
         following = self._gate.mode < Mode.HOLD
         self._following.add(following)
@@ -122,6 +133,14 @@ class TimedSupervisor(SafetySupervisor):
         if self._profile is not None:
             self._profile.flush("chunk")
 
+    def _prepare(self) -> None:
+        cpu = time.thread_time_ns()
+        super()._prepare()
+        if self._since is not None:
+            self._ahead.add(time.thread_time_ns() - cpu)
+        if self._profile is not None:
+            self._profile.flush("work ahead")
+
     def _check_slices(self) -> None:
         super()._check_slices()
         if self._profile is not None:
@@ -139,6 +158,8 @@ class TimedSupervisor(SafetySupervisor):
         recording = self._recording
         recording.published = self._published.to_list()
         recording.cpu, recording.wall = self._cpu.to_list(), self._wall.to_list()
+        recording.own, recording.publish = self._own.to_list(), self._publishing.to_list()
+        recording.ahead = self._ahead.to_list()
         recording.following = self._following.to_list()
         recording.profile = self._profile.times if self._profile else {}
         recording.save(self._path)

@@ -25,7 +25,8 @@ def regular(count, period=10 * MS, begin=0):
 
 def recording(published, **changes):
     span = (published[0] - SETTLING, published[-1] + 1)
-    ticks = {"cpu": [200_000] * len(published), "wall": [250_000] * len(published)}
+    each = {"own": 150_000, "publish": 40_000, "cpu": 200_000, "wall": 250_000, "ahead": 90_000}
+    ticks = {name: [time] * len(published) for name, time in each.items()}
     return Recording(published, following=[1] * len(published), spans=[span], **ticks, **changes)
 
 
@@ -48,7 +49,9 @@ def test_ratios_hold_the_supervisor_against_the_bare_node_in_the_same_time():
     assert found["period_ms"]["supervisor"]["max"] == 15.0
     assert found["ratios"]["max"] == 1.5 and found["ratios"]["p50"] == 1.0
     assert found["new_chunk_ticks"]["counts"] == {"1": 2, "2": 1}
-    assert found["tick_us"]["p99"] == 200.0 and found["tick_wall_us"]["p99"] == 250.0
+    assert found["tick_us"]["p99"] == 150.0 and found["publish_us"]["p99"] == 40.0
+    assert found["tick_whole_us"]["p99"] == 200.0 and found["tick_wall_us"]["p99"] == 250.0
+    assert found["work_ahead_us"]["p99"] == 90.0
 
 
 def test_too_few_periods_are_no_figure():
@@ -78,7 +81,10 @@ def test_results_have_the_names_that_others_read():
     measured = Measured(recording(regular(600, 2 * MS)), Recording(regular(600, 2 * MS)), {})
     profile = Measured(recording(regular(200), profile={"tick": {"a": [1000]}}), None, {})
     plain = {Setting(500, fifo): measured for fifo in (True, False)}
-    found = collect({**plain, Setting(500, True, profile=True): profile}, 15.0)
+    idle = {Setting(500, True, busy=False): measured}
+    found = collect({**plain, **idle, Setting(500, True, profile=True): profile}, 15.0)
+    assert found["idle_cores"]["tick_us"]["p99"] == 150.0 and len(found["bounds"]) == 7
+    assert (found["idle_cores"]["rate"], found["idle_cores"]["scheduler"]) == (500, "fifo")
     assert found["scheduler"] == "fifo"
     assert found["ratios"]["period_p99_500hz"] == 1.0 == found["ratios"]["period_p999_500hz"]
     assert found["tick_us"]["by_check"]["tick"]["a"]["p50"] == 1.0
