@@ -16,7 +16,7 @@ from flow_policies import observation, tiny_checkpoint  # noqa: E402
 
 from salus_ros.policy.early_exit import fitting, ladder  # noqa: E402
 from salus_ros.policy.early_exit.buckets import BUCKETS, NARROW, rounded_down  # noqa: E402
-from salus_ros.policy.early_exit.cascade import ExitRule  # noqa: E402
+from salus_ros.policy.early_exit.cascade import ExitRule, quick_risk  # noqa: E402
 from salus_ros.policy.early_exit.certificate import (  # noqa: E402
     at_most,
     certificate,
@@ -210,6 +210,16 @@ def test_a_batch_exits_as_its_chunks_do_one_by_one(runner, tokens, narrow):
             runner.network.encode(tokens[i : i + 1], cascade.after_layer)
         assert cascade.skips[0] == together.skips[i, -1]
         assert cascade.exits()[0].layer == together.exit_layers[i]
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 1e3, 1e6, float("inf"), float("nan")])
+def test_the_quick_risk_is_the_probes(scale):
+    probe = probes()[0]
+    tokens = torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(2))
+    tokens[0, 1, 3] = scale
+    with torch.no_grad():
+        expected = float(probe.sequence_risk(tokens)[0])
+        assert quick_risk(probe, tokens) == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
 def test_hidden_states_that_are_not_finite_are_no_reason_to_exit():

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from salus_ros.interfaces import EarlyExit
-from salus_ros.policy.early_exit.buckets import NARROW, rounded_down
+from salus_ros.policy.early_exit.buckets import BUCKETS, NARROW, rounded_down
 from salus_ros.policy.early_exit.settings import EarlyExitError, ExitSetting
-from salus_ros.policy.probe import LREProbe
+from salus_ros.policy.probe import LARGEST_STATE, LREProbe
 from sedac_core import CascadeRun
 
+SOFTPLUS_IS_LINEAR = 20.0
+"""Beyond this torch's softplus returns its argument."""
 ROUTE = "chunk"
 """One decision a chunk: the risk of its riskiest token counts."""
+
+
+def quick_risk(probe: LREProbe, tokens: Tensor) -> float:
+    """`probe.sequence_risk` of one sequence [1, tokens, width]."""
+    low = functional.linear(tokens[0].clamp(-LARGEST_STATE, LARGEST_STATE), probe.down.weight)
+    low = functional.layer_norm(
+        low, low.shape[-1:], probe.norm.weight, probe.norm.bias, probe.norm.eps
+    )
+    # Softplus rises, so that of the largest token's value is the largest.
+    largest = float(functional.linear(low, probe.up.weight, probe.up.bias).max())
+    if not math.isfinite(largest):
+        return float(probe.sequence_risk(tokens)[0])
+    return largest if largest > SOFTPLUS_IS_LINEAR else math.log1p(math.exp(largest))
 
 
 class ExitRule:
@@ -73,9 +91,25 @@ class Cascade:
         self.skips: NDArray[np.float64] = np.zeros(run.batch)
         self.layers: NDArray[np.int64] = np.full(run.batch, -1)
 
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def after_layer(self, number: int, tokens: Tensor) -> float:
-        """The share that a chunk skips from here on; tokens [1, tokens, width]."""
-        return float(self.after_layer_of_batch(number, tokens)[0])
+        """The share that a chunk skips from here on; tokens [1, tokens, width].
+
+        What `after_layer_of_batch` gives for a batch of one, with few small operations: while a
+        robot waits, these cost more than the arithmetic in them.
+        """
+        before = float(self.skips[0])
+        if number not in self._probes:
+            return before
+        share = self._setting.ratio
+        if self._setting.kind != "fixed":
+            risk = np.array([quick_risk(self._probes[number], tokens)], np.float32)
+            ratio = self._run.step(self._checkpoints.index(number), risk)
+            share = BUCKETS[bisect_right(BUCKETS, float(ratio[0])) - 1]
+        self.skips[0] = share
+        if not before and share:
+            self.layers[0] = number
+        return share
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def after_layer_of_batch(self, number: int, tokens: Tensor) -> NDArray[np.float64]:
