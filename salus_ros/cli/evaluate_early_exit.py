@@ -23,7 +23,9 @@ def early_exit(
     episodes: Annotated[
         int, typer.Option(min=0, help="Lock-step episodes per instruction; 0: no task success.")
     ] = 20,
-    chunks: Annotated[int, typer.Option(min=10, help="Chunks timed per setting.")] = 200,
+    chunks: Annotated[
+        int, typer.Option(min=0, help="Chunks timed per setting; 0: no errors, no latency.")
+    ] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first start state.")] = 1_000_000,
     json_file: Annotated[
         str, typer.Option("--json", help="File for the results; -: standard output.")
@@ -47,8 +49,9 @@ def early_exit(
     console = Console(stderr=json_file == "-")
     try:
         run = study.Study(weights, data, lambda line: console.print(line, highlight=False))
-        errors, methods = run.errors(), run.methods()
-        latency = run.latency(chunks)
+        errors, methods, latency = {}, {}, {}
+        if chunks:
+            errors, methods, latency = run.errors(), run.methods(), run.latency(chunks)
         success = run.success(episodes, seed) if episodes else {}
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
@@ -65,7 +68,7 @@ def early_exit(
         console.print(table)
     if json_file:
         write_json(json_file, {**content, **provenance()})
-    if report is not None:
+    if report is not None and chunks:
         _write_report(report, content)
 
 
@@ -81,13 +84,15 @@ def _write_report(file: Path, content: dict[str, Any]) -> None:
 
 
 def _tables(content: dict[str, Any]) -> list[Table]:
-    return [_settings(content), _methods(content["methods"]), _verdict(content["verdict"])]
+    tables = [_settings(content), _verdict(content["verdict"])]
+    return tables[:1] + [_methods(content["methods"])] * bool(content["methods"]) + tables[1:]
 
 
 def _settings(content: dict[str, Any]) -> Table:
     table = Table("setting", "saved", "error", "episodes > 5 %", "CPU p50", "wall p50", "success")
     table.title = "MLP FLOPs saved, mean relative action error, time per chunk, task success"
-    for name, times in content["latency"].items():
+    for name in content["latency"] or content["success"]:
+        times = content["latency"].get(name)
         row = content["errors"].get(name)
         success = content["success"].get(name)
         table.add_row(
@@ -95,8 +100,8 @@ def _settings(content: dict[str, Any]) -> Table:
             f"{row['saving']:.1%}" if row else "",
             f"{row['mean_error']:.2%}" if row else "",
             f"{row['above']} of {row['episodes']}" if row else "",
-            f"{times['cpu_p50'] * 1e3:.1f} ms",
-            f"{times['wall_p50'] * 1e3:.1f} ms",
+            f"{times['cpu_p50'] * 1e3:.1f} ms" if times else "",
+            f"{times['wall_p50'] * 1e3:.1f} ms" if times else "",
             _rate(success) if success else "",
         )
     return table
