@@ -38,7 +38,8 @@ class NodeBasics:
 
     def now(self: Any) -> int:
         """This node's ROS time [ns]."""
-        return int(self.get_clock().now().nanoseconds)
+        # Clock.now() would make a Time of it, which takes a tick twice as long.
+        return int(self.get_clock().handle.get_now().nanoseconds)
 
     def guarded(self: Any, callback: Callable[..., None]) -> Callable[..., None]:
         """The callback, with its exceptions logged: one that reaches rclpy would end the spin."""

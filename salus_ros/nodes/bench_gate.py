@@ -66,6 +66,7 @@ class TimedSupervisor(SafetySupervisor):
         self._published, self._cpu, self._wall = Stamps(), Stamps(), Stamps()
         self._own, self._publishing, self._ahead = Stamps(), Stamps(), Stamps()
         self._following = Stamps()
+        self._group = "chunk"  # what of a chunk's check is being done
         self._arrived: dict[int, int] = {}  # chunk number: ticks until then
         self._counted = 0
         self._since: int | None = None
@@ -129,11 +130,14 @@ class TimedSupervisor(SafetySupervisor):
             # One that comes during HOLD acts when the arm may move again, at its earliest.
             if self._gate.mode < Mode.HOLD:
                 self._arrived[chunk.number] = self._counted
+        self._group = "chunk"
         super()._take_chunk(chunk)
         if self._profile is not None:
             self._profile.flush("chunk")
 
     def _prepare(self) -> None:
+        if self._profile is not None:
+            self._profile.flush(self._group)
         cpu = time.thread_time_ns()
         super()._prepare()
         if self._since is not None:
@@ -142,6 +146,7 @@ class TimedSupervisor(SafetySupervisor):
             self._profile.flush("work ahead")
 
     def _check_slices(self) -> None:
+        self._group = "slices"
         super()._check_slices()
         if self._profile is not None:
             self._profile.flush("slices")

@@ -122,7 +122,6 @@ class SafetySupervisor(ManagedNode):
         self._plans.listen()
         on_joints = joint_callback(self, self._names, self._gripper, self._take_joints)
         self.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR)
-        # In this order, where several are due.
         self._to_prepare = self._on_demand(self._prepare)
         self._more_to_check = self._on_demand(self._check_slices)
         self._chores_due = self._on_demand(self._chores)
@@ -246,7 +245,7 @@ class SafetySupervisor(ManagedNode):
             self._chores_due.trigger()
 
     def _prepare(self) -> None:
-        """Work ahead for the next tick."""
+        """Work ahead for the next tick, after the last one and whenever the plan is another."""
         self._gate.prepare()
 
     def _chores(self) -> None:
@@ -296,7 +295,7 @@ class SafetySupervisor(ManagedNode):
     def _take_chunk(self, chunk: ActionChunk) -> None:
         if self._gate.on_chunk(chunk, self._instant(), in_slices=True):
             self._more_to_check.trigger()
-            self._to_prepare.trigger()
+            self._prepare()
 
     def _refuse_message(self, source_id: str, number: int, problem: str) -> None:
         self._gate.on_malformed_chunk(source_id, number, problem, self._instant())
@@ -309,7 +308,7 @@ class SafetySupervisor(ManagedNode):
             if time.monotonic_ns() >= enough:
                 self._more_to_check.trigger()
                 return
-        self._to_prepare.trigger()
+        self._prepare()
 
     def _on_heartbeat(self, message: Header) -> None:
         if self.active and message.frame_id == MANAGER:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 from salus_ros.interfaces import Instant, seconds
@@ -30,7 +30,7 @@ RESUME_GRACE = 0.18
 class CauseSource(Protocol):
     """Something that may restrict the arm; asked once a tick."""
 
-    def causes(self, now: Instant) -> Sequence[Cause]:
+    def causes(self, now: Instant) -> Iterable[Cause]:
         """What is in force at this tick."""
 
 

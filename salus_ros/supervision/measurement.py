@@ -66,7 +66,7 @@ class Measurement:
         """Largest distance of a measured joint from the command [rad]; -1: no measurement."""
         if not self.positions:
             return -1.0
-        return max(abs(q - c) for q, c in zip(self.positions, commanded, strict=True))
+        return max([abs(q - c) for q, c in zip(self.positions, commanded, strict=True)])
 
     def moving(self) -> str:
         """Which joint moves and how fast, in one line; empty: none does."""

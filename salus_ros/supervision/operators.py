@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from salus_ros.interfaces import Instant
 from salus_ros.supervision.modes import Cause, ModeMachine
 
@@ -11,13 +13,11 @@ class Operators:
 
     def __init__(self, machine: ModeMachine) -> None:
         self._machine = machine
-        self._hold = False
-        self._shutdown = False
-        self.estop_pressed = False
+        self._asked: dict[str, Cause] = {}
 
     def hold(self, hold: bool) -> None:
         """HOLD until it is taken back."""
-        self._hold = hold
+        self._ask("hold_requested", hold)
 
     def stop(self) -> None:
         """STOP until reset."""
@@ -25,22 +25,29 @@ class Operators:
 
     def estop(self, lasts: bool) -> None:
         """ESTOP until reset; lasts: and reset is refused until `release_estop`."""
-        self.estop_pressed = self.estop_pressed or lasts
+        if lasts:
+            self._ask("estop_requested", True)
         self._machine.latch(Cause("estop_requested"))
 
     def release_estop(self) -> None:
         """A lasting emergency stop is let go; the mode stays until reset."""
-        self.estop_pressed = False
+        self._ask("estop_requested", False)
 
     def shut_down(self) -> None:
         """HOLD that never ends."""
-        self._shutdown = True
+        self._ask("shutdown", True)
 
-    def causes(self, now: Instant) -> list[Cause]:
+    @property
+    def estop_pressed(self) -> bool:
+        """Whether an emergency stop lasts."""
+        return "estop_requested" in self._asked
+
+    def _ask(self, name: str, in_force: bool) -> None:
+        if in_force:
+            self._asked[name] = Cause(name)
+        else:
+            self._asked.pop(name, None)
+
+    def causes(self, now: Instant) -> Iterable[Cause]:
         """Those in force at a tick."""
-        asked = (
-            ("estop_requested", self.estop_pressed),
-            ("hold_requested", self._hold),
-            ("shutdown", self._shutdown),
-        )
-        return [Cause(name) for name, in_force in asked if in_force]
+        return self._asked.values()

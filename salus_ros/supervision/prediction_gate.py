@@ -10,7 +10,7 @@ them in an episode a human is asked for, once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -39,7 +39,7 @@ class PredictionGate:
     def __init__(self, config: GateConfig) -> None:
         self.config = config
         self.requests = Requests()
-        self._causes: tuple[Cause, ...] = ()
+        self._causes: Mapping[str, Cause] = {}
         self._last_request: int | None = None
         self._new: Requests | None = None
 
@@ -49,7 +49,7 @@ class PredictionGate:
 
     def clear(self) -> None:
         """Nothing is restricted any more: an operator said so."""
-        self._causes = ()
+        self._causes = {}
 
     def new_episode(self) -> None:
         """Forget restriction and requests."""
@@ -59,14 +59,14 @@ class PredictionGate:
     @property
     def stops(self) -> str:
         """Why a STOP may not be reset yet, in one line; empty: nothing is against it."""
-        if any(cause.name == "collision_near" for cause in self._causes):
+        if "collision_near" in self._causes:
             return "a collision is still predicted: wait for a new prediction, or take a hold back"
         return ""
 
     @property
     def slow(self) -> bool:
         """Whether the arm is to be slow."""
-        return any(cause.name == "failure_likely" for cause in self._causes)
+        return "failure_likely" in self._causes
 
     def take(
         self,
@@ -85,7 +85,8 @@ class PredictionGate:
             return "the prediction's probabilities aren't numbers"
         wrong = _malformed(table, types, horizons)
         if not wrong:
-            self._causes = tuple(self._judged(table, types, bool(alarm)))
+            found = self._judged(table, types, bool(alarm))
+            self._causes = {cause.name: cause for cause in found}
         return wrong
 
     def _judged(self, table: FloatArray, types: Sequence[str], alarm: bool) -> list[Cause]:
@@ -104,11 +105,11 @@ class PredictionGate:
             found.append(Cause("prediction_alarm"))
         return found
 
-    def causes(self, now: Instant) -> tuple[Cause, ...]:
+    def causes(self, now: Instant) -> Iterable[Cause]:
         """The causes in force at a tick; makes the requests that are due."""
-        if any(cause.name == "failure_near" for cause in self._causes):
+        if "failure_near" in self._causes:
             self._request(now)
-        return self._causes
+        return self._causes.values()
 
     def _request(self, now: Instant) -> None:
         config, asked = self.config, self.requests
