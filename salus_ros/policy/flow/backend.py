@@ -17,6 +17,7 @@ from salus_ros.policy.backend import Guidance, PolicyError, Prediction
 from salus_ros.policy.early_exit.cascade import ExitRule
 from salus_ros.policy.early_exit.files import load_early_exit
 from salus_ros.policy.early_exit.flow_model import install
+from salus_ros.policy.early_exit.hook import run_in_full
 from salus_ros.policy.early_exit.settings import EarlyExitError
 from salus_ros.policy.flow.checkpoint import SHIPPED, WEIGHTS, CheckpointError, load_checkpoint
 from salus_ros.policy.flow.config import FlowConfig
@@ -24,7 +25,7 @@ from salus_ros.policy.flow.flow import ExpertStep, held_of
 from salus_ros.policy.flow.guidance import Guide
 from salus_ros.policy.flow.images import scaled
 from salus_ros.policy.flow.instructions import word_indices
-from salus_ros.policy.flow.network import FlowNetwork, Prefix, run_in_full
+from salus_ros.policy.flow.network import FlowNetwork, Prefix
 from salus_ros.policy.flow.sampler import EagerSampler, Sampler, make_sampler
 from salus_ros.policy.flow.smoothing import smoothing_matrices
 from salus_ros.policy.flow.state import GRIPPER_SCALE, state_vector

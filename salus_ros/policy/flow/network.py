@@ -15,13 +15,13 @@ last Euler step then ends exactly on a prediction (Li and He, arXiv 2511.13720).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from salus_ros.policy.early_exit.hook import AfterLayer, run_in_full
 from salus_ros.policy.flow.config import FlowConfig
 
 
@@ -94,15 +94,6 @@ class Pooling(nn.Module):
         pooled = attention.to(x.dtype) @ x
         tokens = torch.cat([pooled, centre.to(x.dtype), spread.to(x.dtype)], -1)
         return self.project(tokens) + self.place
-
-
-AfterLayer = Callable[[int, Tensor], float]
-"""From a layer's number and its output to the share of MLP channels that the next ones skip."""
-
-
-def run_in_full(_layer: int, _tokens: Tensor) -> float:
-    """The AfterLayer that skips nothing."""
-    return 0.0
 
 
 class Narrow(NamedTuple):

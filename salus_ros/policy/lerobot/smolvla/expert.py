@@ -44,29 +44,32 @@ class ActionExpert:
         config, expert = model.config, model.vlm_with_expert.lm_expert
         self.steps = int(config.num_steps)
         self._crosses = cross_attends(config, len(expert.layers))
-        self._layers = [
+        self.layers = [
             DecoderLayer(layer, projects_keys=not crosses)
             for layer, crosses in zip(expert.layers, self._crosses, strict=True)
         ]
         self._norm, self._out = expert.norm, model.action_out_proj
         self._time_out = model.action_time_mlp_out
         self._in_weight, self._in_bias = _input_projection(model, self.steps)
-        self._type = self._layers[0].out.dtype
+        self._type = self.layers[0].out.dtype
         self._own = torch.arange(int(config.chunk_size), device=self._in_weight.device)
         self._causal = self._own <= self._own[:, None]
-        self._wavelengths = wavelengths(self._layers[0].head, self._own.device)
+        self._wavelengths = wavelengths(self.layers[0].head, self._own.device)
         self._turn_from_zero = rotation(self._own, self._wavelengths)
 
-    def __call__(self, noise: Tensor, prefix: Prefix) -> Tensor:
-        """Actions from noise, both [S, chunk, max_action_dim] float32 in the policy's units."""
+    def __call__(self, noise: Tensor, prefix: Prefix, skip: float = 0.0) -> Tensor:
+        """Actions from noise, both [S, chunk, max_action_dim] float32 in the policy's units.
+
+        skip: share of the MLPs' channels that is left out in all steps.
+        """
         chunk = self._chunk(prefix)
         actions = noise
         for step in range(self.steps):
-            actions = actions - self._velocity(actions, step, chunk) * (1.0 / self.steps)
+            actions = actions - self._velocity(actions, step, chunk, skip) * (1.0 / self.steps)
         return actions
 
     def _chunk(self, prefix: Prefix) -> _Chunk:
-        layer, valid = self._layers[0], prefix.valid
+        layer, valid = self.layers[0], prefix.valid
         seen = self._causal.new_ones(prefix.length) if valid is None else valid
         own = torch.cat((seen.expand(len(self._own), -1), self._causal), dim=1)
         return _Chunk(
@@ -76,15 +79,15 @@ class ActionExpert:
             allowed_prefix=None if valid is None else valid[None],
         )
 
-    def _velocity(self, actions: Tensor, step: int, chunk: _Chunk) -> Tensor:
+    def _velocity(self, actions: Tensor, step: int, chunk: _Chunk, skip: float) -> Tensor:
         hidden = F.silu(F.linear(actions, self._in_weight, self._in_bias[step]))
         hidden = self._time_out(hidden).to(self._type)
-        for number, layer in enumerate(self._layers):
+        for number, layer in enumerate(self.layers):
             if self._crosses[number]:
                 seen = self._attend_to_prefix(number, layer.project(hidden)[0], chunk)
             else:
                 seen = self._attend_to_all(number, layer.project(hidden), chunk)
-            hidden = layer.finish(hidden, seen)
+            hidden = layer.finish(hidden, seen, skip)
         velocity: Tensor = self._out(rms_norm(hidden, self._norm).float())
         return velocity
 

@@ -56,6 +56,19 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, allowed: Tensor | None
     return seen.view(batch, heads, length, width).transpose(1, 2).reshape(batch, length, -1)
 
 
+@dataclass(frozen=True, slots=True)
+class NarrowGate:
+    """A gated MLP that computes some of its channels.
+
+    gate, up [kept, C], down [C, kept], bias [C]: what the others put out on average.
+    """
+
+    gate: Tensor
+    up: Tensor
+    down: Tensor
+    bias: Tensor
+
+
 class DecoderLayer:
     """The weights of one Llama layer; those of queries, keys and values as one matrix.
 
@@ -78,6 +91,7 @@ class DecoderLayer:
             mlp.up_proj.weight,
             mlp.down_proj.weight,
         )
+        self.narrow: dict[float, NarrowGate] = {}
 
     def project(self, hidden: Tensor) -> tuple[Tensor, ...]:
         """Queries [B, H, L, D], and keys and values [B, K, L, D] where the layer has them."""
@@ -88,14 +102,25 @@ class DecoderLayer:
             return (heads,)
         return tuple(heads.split((self.heads, self.groups, self.groups), dim=1))
 
-    def finish(self, hidden: Tensor, seen: Tensor) -> Tensor:
-        """What follows attention: its output [B, L, H * D] and the MLP are added to hidden."""
-        hidden = hidden + F.linear(seen, self.out)
-        return hidden + self.mlp(rms_norm(hidden, self.norm))
+    def finish(self, hidden: Tensor, seen: Tensor, skip: float = 0.0) -> Tensor:
+        """What follows attention: its output [B, L, H * D] and the MLP are added to hidden.
 
-    def mlp(self, hidden: Tensor) -> Tensor:
-        """Gated MLP [B, L, C]."""
+        skip: share of the MLP's channels that is left out.
+        """
+        hidden = hidden + F.linear(seen, self.out)
+        return hidden + self.mlp(rms_norm(hidden, self.norm), skip)
+
+    def mlp(self, hidden: Tensor, skip: float = 0.0) -> Tensor:
+        """Gated MLP [B, L, C]; skip: a key of `narrow`, or 0 for the whole MLP."""
+        if skip:
+            return self._narrow_mlp(hidden, self.narrow[skip])
         return F.linear(F.silu(F.linear(hidden, self.gate)) * F.linear(hidden, self.up), self.down)
+
+    def _narrow_mlp(self, hidden: Tensor, narrow: NarrowGate) -> Tensor:
+        if not len(narrow.up):
+            return narrow.bias.expand_as(hidden)
+        gate = F.silu(F.linear(hidden, narrow.gate))
+        return F.linear(gate * F.linear(hidden, narrow.up), narrow.down, narrow.bias)
 
 
 def cross_attends(config: Any, layers: int) -> list[bool]:

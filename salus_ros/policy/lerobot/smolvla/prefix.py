@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from salus_ros.policy.early_exit.hook import AfterLayer, run_in_full
 from salus_ros.policy.lerobot.smolvla.layers import (
     DecoderLayer,
     attend,
@@ -69,10 +70,10 @@ class PrefixEncoder:
         self._images = ImageEncoder(vlm.vision_model, vlm.connector, image_size)
         self._words = vlm.text_model.get_input_embeddings().weight
         self._state = model.state_proj
-        self._layers = [DecoderLayer(layer) for layer in vlm.text_model.layers]
+        self.layers = [DecoderLayer(layer) for layer in vlm.text_model.layers]
         self._norm = vlm.text_model.norm
-        self._wavelengths = wavelengths(self._layers[0].head, self._words.device)
-        self._cross = cross_attends(model.config, len(self._layers))
+        self._wavelengths = wavelengths(self.layers[0].head, self._words.device)
+        self._cross = cross_attends(model.config, len(self.layers))
         self._projections = [layer.self_attn for layer in language.lm_expert.layers]
         self._chunk = int(model.config.chunk_size)
         self._samples = samples
@@ -91,22 +92,27 @@ class PrefixEncoder:
             F.embedding(model.image_end_token.to(device), self._words),
         )
 
-    def __call__(self, inputs: SmolVLAInputs) -> Prefix:
-        """Encode one observation."""
+    def __call__(self, inputs: SmolVLAInputs, after_layer: AfterLayer = run_in_full) -> Prefix:
+        """Encode one observation.
+
+        after_layer is asked after each language layer but the last, whose MLP doesn't run.
+        """
         hidden = self._embed(inputs)
         valid = self._valid(inputs, hidden.shape[1])
         positions = _positions(hidden.shape[1], valid, hidden.device)
         turn = rotation(positions, self._wavelengths)
         allowed = self._allowed(hidden.shape[1], valid, hidden.device)
-        keys, values = [], []
-        for number, layer in enumerate(self._layers):
+        keys, values, skip = [], [], 0.0
+        for number, layer in enumerate(self.layers):
             queries, key, value = layer.project(hidden)
             key = rotate(key, turn)
             expert_key, expert_value = self._for_expert(number, key, value)
             keys.append(expert_key)
             values.append(expert_value)
-            if number < len(self._layers) - 1:
-                hidden = layer.finish(hidden, attend(rotate(queries, turn), key, value, allowed))
+            if number < len(self.layers) - 1:
+                seen = attend(rotate(queries, turn), key, value, allowed)
+                hidden = layer.finish(hidden, seen, skip)
+                skip = after_layer(number, hidden)
         count = positions[-1] + 1
         return Prefix(
             hidden.shape[1], keys, values, valid, count, self._latent(hidden, valid, count)
@@ -139,7 +145,7 @@ class PrefixEncoder:
         allowed[:-1, -1] = False
         if valid is not None:
             allowed &= valid
-        layer = self._layers[0]
+        layer = self.layers[0]
         return allowed.repeat(layer.heads // layer.groups, 1)
 
     def _for_expert(self, number: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,11 @@ from lerobot.policies.smolvla.modeling_smolvla import pad_vector, resize_with_pa
 from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
 from torch import Tensor
 
+from salus_ros.interfaces import EarlyExit
 from salus_ros.policy.backend import PolicyError
 from salus_ros.policy.cuda_graph import Captured
+from salus_ros.policy.early_exit.cascade import ExitRule
+from salus_ros.policy.early_exit.hook import run_in_full
 from salus_ros.policy.lerobot.smolvla.expert import ActionExpert
 from salus_ros.policy.lerobot.smolvla.prefix import Prefix, PrefixEncoder, SmolVLAInputs
 from salus_ros.policy.lerobot.stage_clock import StageClock
@@ -31,6 +34,7 @@ class Sample:
     actions: Tensor
     latent: Tensor
     stage_seconds: dict[str, float]
+    exits: tuple[EarlyExit, ...] = ()
 
 
 def obstacle(config: Any) -> str:
@@ -53,6 +57,8 @@ class SmolVLASampler:
     its image features that are given, in its own order; samples: S; graphs: capture prefix and
     expert once and replay them; without CUDA this falls back to eager. fixed_shapes: pad each
     instruction to the longest, as graphs need; None: only for graphs, else padding is left out.
+    exits: early exit, whose narrow MLPs are installed in `layers`; not with graphs, whose prefix
+    has no place to decide in: ValueError.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class SmolVLASampler:
         samples: int = 1,
         graphs: bool = True,
         fixed_shapes: bool | None = None,
+        exits: ExitRule | None = None,
     ) -> None:
         config = policy.config
         problem = obstacle(config)
@@ -73,14 +80,17 @@ class SmolVLASampler:
         width, height = config.resize_imgs_with_padding
         absent = min(len(config.image_features) - len(image_keys), config.empty_cameras)
         with torch.inference_mode():
-            self._encode = PrefixEncoder(policy.model, (height, width), absent, samples)
-            self._expert = ActionExpert(policy.model)
+            self.encode = PrefixEncoder(policy.model, (height, width), absent, samples)
+            self.expert = ActionExpert(policy.model)
         self.noise_shape = (samples, config.chunk_size, config.max_action_dim)
         self.graphs = graphs and self._device.type == "cuda"
         self._fixed_shapes = self.graphs or bool(fixed_shapes)
         if graphs and not self.graphs:
             log.warning("no CUDA graphs on '%s': SmolVLA runs eagerly", self._device)
         self._captured: _Graphs | None = None
+        self._exits = exits
+        if exits and self.graphs:
+            raise ValueError("early exit decides while the prefix runs: set graphs to False")
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def __call__(self, batch: dict[str, Any], noise: Tensor) -> Sample:
@@ -91,21 +101,23 @@ class SmolVLASampler:
         """
         inputs = self._inputs(batch)
         clock = StageClock(self._device)
+        cascade = self._exits.begin() if self._exits else None
         if not self.graphs:
-            prefix = self._encode(inputs)
+            prefix = self.encode(inputs, cascade.after_layer if cascade else run_in_full)
             clock.mark("prefix")
-            actions = self._expert(noise, prefix)
+            actions = self.expert(noise, prefix, float(cascade.skips[0]) if cascade else 0.0)
         else:
             captured = self._graphs(inputs, noise)
             prefix = captured.encode()
             clock.mark("prefix")
             actions = captured.expert()
         clock.mark("expert")
-        return Sample(actions, prefix.latent, clock.seconds())
+        exits = cascade.exits() if cascade else ()
+        return Sample(actions, prefix.latent, clock.seconds(), exits)
 
     def _graphs(self, inputs: SmolVLAInputs, noise: Tensor) -> _Graphs:
         if self._captured is None:
-            self._captured = _Graphs(self._encode, self._expert, inputs, noise)
+            self._captured = _Graphs(self.encode, self.expert, inputs, noise)
         self._captured.fill(inputs, noise)
         return self._captured
 
