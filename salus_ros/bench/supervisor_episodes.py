@@ -77,6 +77,10 @@ class RowRecorder:
     def prepare(self, until: int) -> None:
         """Nothing takes long here."""
 
+    def prepared(self, until: int) -> bool:
+        """Always."""
+        return True
+
     def take(self) -> list[Episode]:
         """What came into force since the last call; what isn't of one motion is parted."""
         parts, self._parts = self._parts, []

@@ -48,6 +48,7 @@ RIVAL_PERIOD = 1.0  # s between two looks for another publisher of commands
 COLLECT_TICKS = 50  # the youngest garbage is collected after so many ticks at the latest
 LONGEST_STOP = 5.0  # s; a jerk-limited stop takes a fraction of it
 SLICE_TIME = 1e-4  # s; a chunk's check hands over to the tick after so long
+LONGEST_SLICE = 3e-4  # s; what a slice may take once begun
 LOST_COMMAND = 0.1  # s; lifespan of a command on its way
 UNGUARDED = (
     "the workspace is not guarded: nothing keeps the arm off its surroundings or its tool slow; "
@@ -167,6 +168,7 @@ class SafetySupervisor(ManagedNode):
         self._last_tick = self._next_state = now.steady
         self._next_rival_check = now.steady + nanoseconds(RIVAL_PERIOD)
         self._ticks = 0
+        self._slices_wait = False
 
     def _use_realtime(self) -> None:
         priority = self.parameter("realtime_priority")
@@ -234,6 +236,9 @@ class SafetySupervisor(ManagedNode):
         self._reasons = result.reasons
         self._ticks += 1
         self._to_prepare.trigger()
+        if self._slices_wait:
+            self._slices_wait = False
+            self._more_to_check.trigger()
         state_key = (result.mode, result.reasons, self._gate.plan_id)
         if (
             state_key != self._state_key
@@ -246,7 +251,8 @@ class SafetySupervisor(ManagedNode):
 
     def _prepare(self) -> None:
         """Work ahead for the next tick, after the last one and whenever the plan is another."""
-        self._gate.prepare()
+        if self._gate.prepare():
+            self._to_prepare.trigger()
 
     def _chores(self) -> None:
         """What may come after the command: the tick goes first, also when this takes long."""
@@ -294,21 +300,27 @@ class SafetySupervisor(ManagedNode):
 
     def _take_chunk(self, chunk: ActionChunk) -> None:
         if self._gate.on_chunk(chunk, self._instant(), in_slices=True):
+            self._to_prepare.trigger()
             self._more_to_check.trigger()
-            self._prepare()
 
     def _refuse_message(self, source_id: str, number: int, problem: str) -> None:
         self._gate.on_malformed_chunk(source_id, number, problem, self._instant())
 
     def _check_slices(self) -> None:
-        """A short part of a chunk's check; the tick may come between two of them."""
+        """A short part of a chunk's check; the tick may come between two of them.
+
+        None is begun shortly before a tick, which would be late.
+        """
         now = self._instant()
+        if now.steady > self._last_tick + self._gate.period - nanoseconds(LONGEST_SLICE):
+            self._slices_wait = True
+            return
         enough = now.steady + nanoseconds(SLICE_TIME)
         while self._gate.check_slice(now):
             if time.monotonic_ns() >= enough:
                 self._more_to_check.trigger()
                 return
-        self._prepare()
+        self._to_prepare.trigger()
 
     def _on_heartbeat(self, message: Header) -> None:
         if self.active and message.frame_id == MANAGER:

@@ -58,6 +58,9 @@ class RowJudge(Protocol):
     def prepare(self, until: int) -> None:
         """Score ahead, so that `score_until` has less to do; it returns the same without."""
 
+    def prepared(self, until: int) -> bool:
+        """Whether `prepare` has nothing to do."""
+
     def restart(self) -> None:
         """Forget the rows so far, not the plan: motion begins anew."""
 
@@ -169,6 +172,12 @@ class DetectorGuard:
         """Score ahead what the next tick, or one soon after, begins to follow."""
         if not self._unfit and not self._machine.holding:
             self._judge.prepare(self._plans.clock.time + self._config.period)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether there is nothing to be scored ahead."""
+        until = self._plans.clock.time + self._config.period
+        return bool(self._unfit) or self._machine.holding or self._judge.prepared(until)
 
     def _gravity(self, alarm: Alarm) -> tuple[bool, float]:
         ratio = alarm.score / alarm.threshold if alarm.threshold else 0.0

@@ -105,16 +105,21 @@ class Follower:
         self._plans.drop()
         return Cause("no_safe_step", f"chunk {plan.number} of {plan.source_id}")
 
-    def prepare(self, now: Instant, mode: Mode, slow: bool) -> None:
-        """Work out ahead what `move` will need at `now`, should all be as it is until then."""
+    def prepare(self, now: Instant, mode: Mode, slow: bool) -> bool:
+        """Work out ahead what `move` will need at `now`, should all be as it is until then.
+
+        Returns whether there was anything to work out.
+        """
         plan = self._plans.plan
         if mode >= Mode.HOLD or plan is None:
-            return
+            return False
         share = self._ramped(slow)
         foreseen = self._plans.clock.foresee(now, self._stretch(plan, share))
         inputs = self._inputs(plan, *foreseen, share)
-        if self._ahead is None or self._ahead[0] != inputs:
-            self._ahead = inputs, self._track(inputs)
+        if self._ahead is not None and self._ahead[0] == inputs:
+            return False
+        self._ahead = inputs, self._track(inputs)
+        return True
 
     def _inputs(self, plan: Plan, last: int, following: int, rate: float, share: float) -> Inputs:
         times = plan.since_start(last), plan.since_start(following)

@@ -305,19 +305,21 @@ class SafetyGate:
             requests=self._parts.prediction.requests,
         )
 
-    def prepare(self) -> None:
-        """Work ahead for the next tick, a period after the last, should all stay as it is.
+    def prepare(self) -> bool:
+        """Some work ahead for the next tick, should all stay as it is; whether more is left.
 
         Whatever it depends on that has changed by then is worked out anew: a tick's result is the
         same to the bit without. For between two ticks, and once more after a new chunk.
         """
         if not self._active:
-            return
+            return False
         parts = self._parts
         now = Instant(self._ticked.ros + self.period, self._ticked.steady + self.period)
-        parts.follower.prepare(now, parts.machine.mode, parts.prediction.slow)
+        if parts.follower.prepare(now, parts.machine.mode, parts.prediction.slow):
+            return parts.detectors is not None and not parts.detectors.prepared
         if parts.detectors is not None:
             parts.detectors.prepare()
+        return False
 
     def _decide(self, now: Instant) -> None:
         """The mode of this tick, from all causes."""

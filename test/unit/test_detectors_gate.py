@@ -196,6 +196,9 @@ class Recorder:
     def prepare(self, until):
         pass
 
+    def prepared(self, until):
+        return True
+
     def restart(self):
         pass
 

@@ -158,6 +158,11 @@ class DetectorBank:
         if due is not None and self._scored_ahead(due) is None:
             self._ahead = self._scored(self._rows.rows(due))
 
+    def prepared(self, until: int) -> bool:
+        """Whether `prepare` has nothing to do."""
+        due = self._rows.span_ahead(until)
+        return due is None or self._scored_ahead(due) is not None
+
     def _scored_ahead(self, due: Span) -> _Scored | None:
         ahead = self._ahead
         if ahead is None:
