@@ -39,6 +39,20 @@ from salus_ros.sim.tasks import TASKS
 from salus_ros.sim.world import CAMERAS
 
 FULL = "off"
+TIMED = (
+    FULL,
+    "soft-4",
+    CERTIFIED,
+    "hard-0.2",
+    "hard",
+    "hard-0.7",
+    "single_layer-0.2",
+    "single_layer",
+    "single_layer-0.7",
+    "fixed-0.25",
+    "fixed-0.5",
+)
+"""Settings whose latency is measured: making a policy of each takes seconds."""
 WITH_SUCCESS = (FULL, CERTIFIED, "hard", "single_layer")
 """Settings that are driven in lock-step."""
 METHOD_ROWS = 512
@@ -126,7 +140,7 @@ class Study:
         cpu: the thread's own time, which other processes don't lengthen. saved: by each chunk
         against the full model on the same observation, the mean with its bootstrap interval.
         """
-        names = [FULL, *self.parts.settings]
+        names = [name for name in TIMED if name == FULL or name in self.parts.settings]
         backends = {name: self._backend(name) for name in names}
         rng = np.random.default_rng([seed, 3])
         wall: dict[str, list[float]] = {name: [] for name in names}

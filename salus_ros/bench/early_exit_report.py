@@ -43,7 +43,7 @@ def _points(content: dict[str, Any], kind: str) -> list[dict[str, Any]]:
             "name": name,
             "saving": 100 * row["saving"],
             "error": 100 * row["mean_error"],
-            "latency": 1e3 * content["latency"][name]["cpu_p50"],
+            "latency": _milliseconds(content, name),
         }
         for name, row in content["errors"].items()
         if row["kind"] == kind
@@ -51,14 +51,20 @@ def _points(content: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda point: point["saving"])
 
 
+def _milliseconds(content: dict[str, Any], name: str) -> float | None:
+    """Median CPU time of a chunk; None where it wasn't measured."""
+    times = content["latency"].get(name)
+    return 1e3 * times["cpu_p50"] if times else None
+
+
 def _errors(
     go: Any, points: list[dict[str, Any]], x: str, kind: str, number: int, legend: bool
 ) -> Any:
     colour = ("#1f77b4", "#ff7f0e", "#d62728", "#7f7f7f")[number]
     return go.Scatter(
-        x=[point[x] for point in points],
-        y=[point["error"] for point in points],
-        text=[point["name"] for point in points],
+        x=[point[x] for point in points if point[x] is not None],
+        y=[point["error"] for point in points if point[x] is not None],
+        text=[point["name"] for point in points if point[x] is not None],
         mode="lines+markers",
         name=KINDS[kind],
         legendgroup=kind,
@@ -72,7 +78,7 @@ def _success(go: Any, content: dict[str, Any], x: str) -> Any:
     rates = [content["success"][n]["success_rate"] for n in names]
     intervals = [content["success"][n]["success_interval"] for n in names]
     saving = [100 * content["errors"][n]["saving"] if n != "off" else 0.0 for n in names]
-    latency = [1e3 * content["latency"][n]["cpu_p50"] for n in names]
+    latency = [_milliseconds(content, n) for n in names]
     return go.Scatter(
         x=saving if x == "saving" else latency,
         y=rates,

@@ -91,7 +91,7 @@ def _tables(content: dict[str, Any]) -> list[Table]:
 def _settings(content: dict[str, Any]) -> Table:
     table = Table("setting", "saved", "error", "episodes > 5 %", "CPU p50", "wall p50", "success")
     table.title = "MLP FLOPs saved, mean relative action error, time per chunk, task success"
-    for name in content["latency"] or content["success"]:
+    for name in dict.fromkeys([*content["latency"], *content["errors"], *content["success"]]):
         times = content["latency"].get(name)
         row = content["errors"].get(name)
         success = content["success"].get(name)
