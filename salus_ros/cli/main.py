@@ -15,6 +15,7 @@ from salus_ros.cli import (
     demo,
     doctor,
     evaluate,
+    evaluate_chunking,
     evaluate_early_exit,
     evaluate_gating,
     evaluate_policy,
@@ -41,6 +42,7 @@ app.command(name="up")(up.up)
 bench.app.command(name="sampler")(bench_sampler.sampler)
 app.add_typer(bench.app, name="bench")
 evaluate.app.command(name="early-exit")(evaluate_early_exit.early_exit)
+evaluate.app.command(name="chunking")(evaluate_chunking.chunking)
 evaluate.app.command(name="policy")(evaluate_policy.policy)
 evaluate.app.command(name="gating")(evaluate_gating.gating)
 evaluate.app.command(name="predictor")(evaluate_predictor.predictor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import threading
 import time
@@ -23,9 +24,10 @@ from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.nodes.robot_parameters import ROBOT_PARAMETERS
 from salus_ros.nodes.run import run
+from salus_ros.policy.backend import GuidedBackend
 from salus_ros.policy.chunk_queue import QueueConfig
 from salus_ros.policy.loop import InferenceLoop, LoopConfig, Outcome
-from salus_ros.policy.merging import MERGING_MODES
+from salus_ros.policy.merging import MERGING_MODES, RTC_SCHEDULES
 from salus_ros.policy.observing import FreshnessBounds, ObservationBuffer
 from salus_ros.policy.registry import (
     BACKEND_NAMES,
@@ -91,6 +93,19 @@ PARAMETERS = (
         maximum=100.0,
     ),
     Parameter(
+        "rtc_schedule",
+        "exp",
+        "Soft mask that guides the policy's sampler along the plan, in merging mode rtc.",
+        choices=RTC_SCHEDULES,
+    ),
+    Parameter(
+        "injected_latency",
+        0.0,
+        "For tests: each inference takes longer by a random time from 0 to this [s].",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    Parameter(
         "joint_state_age",
         0.1,
         "Largest age of a joint state [s]; an older one is not inferred from.",
@@ -129,6 +144,7 @@ class VlaPolicy(ManagedNode):
                 gripper_name=self._gripper,
                 execution_horizon=self.parameter("execution_horizon"),
                 merging=self.parameter("merging"),
+                rtc_schedule=self.parameter("rtc_schedule"),
             ),
             self._instant,
             LoopConfig(percentile=self.parameter("latency_percentile")),
@@ -136,7 +152,19 @@ class VlaPolicy(ManagedNode):
         bounds = FreshnessBounds(self.parameter("joint_state_age"), self.parameter("image_age"))
         backend = self._backend
         self._buffer = ObservationBuffer(backend.cameras, backend.privileged, bounds)
+        self._injected = self.parameter("injected_latency")
+        self._draws = random.Random(0)
+        self._say_what_is_unusual()
         self._subscribe_inputs()
+
+    def _say_what_is_unusual(self) -> None:
+        if self._injected:
+            self.get_logger().warning(f"up to {self._injected:g} s of latency injected: for tests")
+        if self.parameter("merging") == "rtc" and not isinstance(self._backend, GuidedBackend):
+            self.get_logger().warning(
+                f"policy '{self.parameter('policy')}' can't be guided along the plan: merging "
+                "'rtc' freezes what will be executed meanwhile and fades to the new chunk"
+            )
 
     def _policy_options(self) -> dict[str, Any]:
         taken = option_names(self.parameter("policy"))
@@ -238,11 +266,15 @@ class VlaPolicy(ManagedNode):
             return
         self._last_input = time.monotonic()
         self.recovered("input")
-        outcome = self._loop.run(observation)
+        outcome = self._loop.run(observation, self._inject_latency)
         if outcome.plan is None and not outcome.error:
             self._stop.wait(POLL / 10)  # nothing newer to look at yet
         if not self._stop.is_set():
             self._publish(outcome)
+
+    def _inject_latency(self) -> None:
+        if self._injected:
+            self._stop.wait(self._draws.uniform(0.0, self._injected))
 
     def _publish(self, outcome: Outcome) -> None:
         if outcome.error:

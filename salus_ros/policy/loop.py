@@ -157,17 +157,21 @@ class InferenceLoop:
     def _until_retry(self, now: Instant) -> int:
         return 0 if self._retry_at is None else self._retry_at - now.steady
 
-    def run(self, observation: Observation) -> Outcome:
+    def run(
+        self, observation: Observation, before_merging: Callable[[], None] = lambda: None
+    ) -> Outcome:
         """One inference, from observation to plan, whether or not one is due.
 
         Nothing is done for an observation that is no newer than the last one. PolicyError becomes
         the outcome's error; any other exception is a fault of the backend and is passed on.
+        before_merging: called once the policy has answered; what it takes is latency, too.
         """
         pending = self.begin(observation)
         if pending is None:
             return Outcome()
         try:
             prediction = self.predict(pending)
+            before_merging()
         except PolicyError as error:
             return self._failed(error)
         return self.finish(pending, prediction)
