@@ -38,7 +38,11 @@ def run_graph(minutes: float, seed: int, policy: dict[str, object]) -> list[Watc
     from salus_ros.nodes.graph_client import GraphClient, GraphError
 
     interrupt_on_signals()
-    parameters = {RIG: {"reset_at_start": False}, MANAGER: {"autostart": False}, POLICY: policy}
+    parameters: dict[str, dict[str, object]] = {
+        RIG: {"reset_at_start": False},
+        MANAGER: {"autostart": False},
+        POLICY: policy,
+    }
     with ExitStack() as stack:
         log_folder = Path(stack.enter_context(temporary_log_folder()))
         quiet_environment(log_folder)
