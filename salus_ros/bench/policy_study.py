@@ -10,7 +10,7 @@ import numpy as np
 
 from salus_ros.bench.supervisor_statistics import rate_interval
 from salus_ros.interfaces import Observation
-from salus_ros.policy.backend import Backend, Prediction
+from salus_ros.policy.backend import Backend, Guidance, GuidedBackend, Prediction
 from salus_ros.policy.registry import make_backend
 from salus_ros.sim.lockstep import Lockstep, LockstepConfig
 from salus_ros.sim.lockstep_series import panda_limits
@@ -55,6 +55,17 @@ class _Watching:
         self._backend, self._rig = backend, rig
         self.cameras, self.privileged = backend.cameras, backend.privileged
         self.first_grasped: str | None = None
+        if isinstance(backend, GuidedBackend):
+            self.predict_guided = self._looking(backend.predict_guided)
+
+    def _looking(
+        self, predict: Callable[[Observation, Guidance], Prediction]
+    ) -> Callable[[Observation, Guidance], Prediction]:
+        def look_and_predict(observation: Observation, guidance: Guidance) -> Prediction:
+            self.look()
+            return predict(observation, guidance)
+
+        return look_and_predict
 
     def warm_up(self) -> None:
         """The policy's."""
