@@ -61,14 +61,14 @@ def test_a_policy_that_can_be_guided_still_can_while_it_is_watched():
 
     class Guided:
         cameras, privileged = (), False
-        warm_up = reset = predict = None
+        warm_up = reset = predict = staticmethod(lambda *_: None)
 
         def predict_guided(self, observation, guidance):
             return observation, guidance
 
     class Plain:
         cameras, privileged = (), False
-        warm_up = reset = predict = None
+        warm_up = reset = predict = staticmethod(lambda *_: None)
 
     rig = SimpleNamespace(grasped="red")
     watching = study._Watching(Guided(), rig)
