@@ -132,10 +132,21 @@ class FlowBackend:
         blank = Observation(0, joints, config.instructions[0], images)
         with _memory_errors(CheckpointError):
             for _ in range(WARM_UP_RUNS):
+                self._warm_samplers()
                 start = Start(np.zeros(config.dims), np.zeros(config.dims))
                 self._infer(blank, start)
                 self._infer(blank, start, Guidance(np.zeros((2, config.dims)), np.ones(2), 2))
         self.reset()
+
+    @torch.no_grad()
+    def _warm_samplers(self) -> None:
+        """Each share's: blank images use one, and a traced function compiles in its first runs."""
+        config = self._config
+        tokens = len(config.cameras) * config.image_tokens + 2
+        hidden = torch.zeros(1, tokens, config.width, device=self._device)
+        held = held_of(self._network.prefix(hidden))
+        for sampler in self._samplers.values():
+            sampler(self._noise, held, None)
 
     def reset(self) -> None:
         """Forget the last chunk."""
