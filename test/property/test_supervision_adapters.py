@@ -92,9 +92,11 @@ def moving_world(robot: str, seed: int, ticks: int) -> tuple[World, list[Instant
     return world, times
 
 
-@pytest.mark.parametrize(("robot", "lead"), [("panda", 2), ("fr3", 3)])
-def test_a_trajectory_controller_makes_the_curve_that_is_judged(robot: str, lead: int) -> None:
-    world, times = moving_world(robot, 5, 250)
+@pytest.mark.parametrize(("robot", "seed", "lead"), [("panda", 8, 2), ("fr3", 5, 3)])
+def test_a_trajectory_controller_makes_the_curve_that_is_judged(
+    robot: str, seed: int, lead: int
+) -> None:
+    world, times = moving_world(robot, seed, 250)
     period = world.gate.period
     points = TrajectoryPoints(period, lead)
     controller = TrajectoryController(times[0].ros)

@@ -298,7 +298,7 @@ def test_nothing_that_is_captured_reads_a_value_or_mixes_devices(model, make, mo
             state=torch.empty(32, device="cuda"),
         )
         with torch.inference_mode():
-            prefix = sampler._encode(inputs)
-            actions = sampler._expert(torch.empty(8, tiny.chunk, 32, device="cuda"), prefix)
+            prefix = sampler.encode(inputs)
+            actions = sampler.expert(torch.empty(8, tiny.chunk, 32, device="cuda"), prefix)
     assert actions.shape == (8, tiny.chunk, 32)
     assert (actions.device.type, prefix.latent.device.type) == ("cuda", "cuda")
