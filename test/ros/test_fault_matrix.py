@@ -109,6 +109,8 @@ def test_a_jump_of_the_supervisors_clock_stops_the_arm_until_it_is_put_right(tmp
             graph.wait(lambda: came_to_rest(graph), "rest")
             jumps = [i.value for i in graph.interventions[begun:] if i.reason == "clock_jump"]
             assert any(abs(found - jump) < 0.3 for found in jumps), jumps
+            # The jump is over at once; what lasts is that every joint state is from another time.
+            graph.wait(lambda: "joint_state_lost" in graph.reasons(), "the lasting cause")
             assert not reset(graph)
             clock.offset = 0.0
             graph.wait(lambda: reset(graph), "the reset")
