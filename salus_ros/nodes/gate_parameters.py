@@ -40,6 +40,7 @@ DESCRIPTIONS = {
     "retries_max": "Requests to retry in an episode, before a human is asked for.",
     "retry_gap": "Time between two requests to retry [s].",
     "enable_age": "Largest age of a required enable switch's message [s].",
+    "robot_age": "Largest age of a required robot's mode [s].",
     "velocity_span": "A plan's velocity is judged over at least so long [s].",
     "curvature_span": "A plan's acceleration and jerk are judged over at least so long [s].",
     "jump_bound": "A plan farther from the commanded state is a hard fault [rad].",
@@ -70,6 +71,12 @@ GATE_PARAMETERS = tuple(
 
 
 REQUIRE_ENABLE = Parameter("require_enable", False, "HOLD without a fresh True on /salus/enable.")
+REQUIRE_ROBOT = Parameter(
+    "require_robot",
+    False,
+    "STOP unless the robot says on /salus/robot_mode that it follows commands: a reflex is one, "
+    "and any mode but `move`. In such a mode the command follows the measured arm.",
+)
 WORKSPACE = Parameter(
     "workspace",
     "panda_workspace.yaml",
@@ -92,6 +99,6 @@ def with_workspace(node: NodeBasics, limits: RobotLimits) -> RobotLimits:
 def gate_config(node: NodeBasics, heartbeats: dict[str, float]) -> GateConfig:
     """The configuration that the node's parameters describe. Raises LimitsError."""
     values: dict[str, Any] = {
-        p.name: node.parameter(p.name) for p in (*GATE_PARAMETERS, REQUIRE_ENABLE)
+        p.name: node.parameter(p.name) for p in (*GATE_PARAMETERS, REQUIRE_ENABLE, REQUIRE_ROBOT)
     }
     return GateConfig(**values, heartbeats=heartbeats)

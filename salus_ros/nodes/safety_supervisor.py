@@ -19,6 +19,7 @@ from rclpy.guard_condition import GuardCondition
 from rclpy.parameter import Parameter as RosParameter
 from salus_msgs.msg import FailurePrediction as FailurePredictionMessage
 from salus_msgs.msg import Intervention as InterventionMessage
+from salus_msgs.msg import RobotMode as RobotModeMessage
 from salus_msgs.msg import SupervisorState as SupervisorStateMessage
 from sensor_msgs.msg import JointState as JointStateMessage
 from std_msgs.msg import Header
@@ -34,6 +35,7 @@ from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.operator_requests import OperatorRequests
 from salus_ros.nodes.plan_input import PlanInput
 from salus_ros.nodes.robot_description import configured_limits
+from salus_ros.nodes.robot_modes import robot_report
 from salus_ros.nodes.run import run
 from salus_ros.nodes.supervisor_parameters import PARAMETERS
 from salus_ros.supervision.errors import GateRefusal
@@ -42,6 +44,7 @@ from salus_ros.supervision.gate_state import REQUEST_REASONS
 from salus_ros.supervision.journal.records import intervention_record, life_record
 from salus_ros.supervision.modes import Mode
 from salus_ros.supervision.reconfiguration import TUNABLE
+from salus_ros.supervision.robot_guard import RobotReport
 
 STATE_PERIOD = 0.1  # s between two SupervisorStates while nothing changes
 RIVAL_PERIOD = 1.0  # s between two looks for another publisher of commands
@@ -64,6 +67,7 @@ class SafetySupervisor(ManagedNode):
     def __init__(self) -> None:
         super().__init__("safety_supervisor", PARAMETERS)
         self._last_joints: tuple[JointState, Instant] | None = None
+        self._last_robot: tuple[RobotReport, Instant] | None = None
         self._born = time.monotonic()
         self._warned = False
         self.add_post_set_parameters_callback(self._apply_parameters)
@@ -86,6 +90,7 @@ class SafetySupervisor(ManagedNode):
         self.finally_do(self._journal.close)
         self._reasons: Sequence[str] = ()
         self._last_joints = None
+        self._last_robot = None
         self._realtime = False
         self._state_key: object = None
         self._published_key: object = None
@@ -133,6 +138,8 @@ class SafetySupervisor(ManagedNode):
         self.subscribe(
             FailurePredictionMessage, topics.FAILURE_PREDICTION, self._on_prediction, qos.SIGNALS
         )
+        if self.parameter("require_robot"):
+            self.subscribe(RobotModeMessage, topics.ROBOT_MODE, self._on_robot, qos.STATE)
         OperatorRequests(self, self._gate, self._instant).listen()
 
     def _on_demand(self, callback: Callable[[], None]) -> GuardCondition:
@@ -164,7 +171,7 @@ class SafetySupervisor(ManagedNode):
         if now.steady - arrival.steady > nanoseconds(self.parameter("joint_state_age_hold")):
             raise ConfigurationError("the last joint state is too old: check the robot's driver")
         try:
-            self._gate.activate(joints, now)
+            self._gate.activate(joints, now, self._fresh_robot(now))
         except GateRefusal as error:
             raise ConfigurationError(str(error)) from error
         self._journal.feed(life_record("activated", Mode.INACTIVE, self._gate.mode, now))
@@ -172,6 +179,14 @@ class SafetySupervisor(ManagedNode):
         self._next_rival_check = now.steady + nanoseconds(RIVAL_PERIOD)
         self._ticks = 0
         self._slices_wait = False
+
+    def _fresh_robot(self, now: Instant) -> RobotReport | None:
+        """The robot's last report, where it is fresh enough to count."""
+        if self._last_robot is None:
+            return None
+        report, arrival = self._last_robot
+        fresh = now.steady - arrival.steady <= nanoseconds(self.parameter("robot_age"))
+        return report if fresh else None
 
     def _use_realtime(self) -> None:
         priority = self.parameter("realtime_priority")
@@ -328,6 +343,12 @@ class SafetySupervisor(ManagedNode):
     def _on_heartbeat(self, message: Header) -> None:
         if self.active and message.frame_id == MANAGER:
             self._gate.on_heartbeat(MANAGER, self._instant())
+
+    def _on_robot(self, message: RobotModeMessage) -> None:
+        now, report = self._instant(), robot_report(message)
+        self._last_robot = (report, now)
+        if self.active:
+            self._gate.on_robot(report, now)
 
     def _on_prediction(self, message: FailurePredictionMessage) -> None:
         if not self.active or not message.valid:

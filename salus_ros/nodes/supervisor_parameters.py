@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from salus_ros.nodes.command_output import OUTPUT_PARAMETERS
 from salus_ros.nodes.detector_parameters import DETECTOR_PARAMETERS
-from salus_ros.nodes.gate_parameters import GATE_PARAMETERS, REQUIRE_ENABLE, WORKSPACE
+from salus_ros.nodes.gate_parameters import (
+    GATE_PARAMETERS,
+    REQUIRE_ENABLE,
+    REQUIRE_ROBOT,
+    WORKSPACE,
+)
 from salus_ros.nodes.journal_parameters import JOURNAL_PARAMETERS
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.nodes.plan_input import INPUT_PARAMETERS
@@ -19,6 +24,7 @@ PARAMETERS = (
     *OUTPUT_PARAMETERS,
     *GATE_PARAMETERS,
     REQUIRE_ENABLE,
+    REQUIRE_ROBOT,
     WORKSPACE,
     *DETECTOR_PARAMETERS,
     *JOURNAL_PARAMETERS,

@@ -5,6 +5,8 @@ JOINT_COMMANDS = "/joint_commands"
 # Of the robot's controller, where it takes other messages than JointState.
 TRAJECTORY_COMMANDS = "/joint_trajectory_controller/joint_trajectory"
 POSITION_COMMANDS = "/forward_position_controller/commands"
+# Whether the robot itself follows commands.
+ROBOT_MODE = "/salus/robot_mode"
 ROBOT_DESCRIPTION = "/robot_description"
 INSTRUCTION = "/instruction"
 CAMERA = "/camera/{camera}/image_raw"

@@ -22,6 +22,7 @@ from salus_ros.supervision.parties import HardFaults, Heartbeats
 from salus_ros.supervision.plan_judge import PlanJudge
 from salus_ros.supervision.plan_keeper import PlanKeeper
 from salus_ros.supervision.prediction_gate import EnableSwitch, PredictionGate
+from salus_ros.supervision.robot_guard import RobotGuard
 
 # A HOLD that could end waits so much longer for a plan that begins where the arm is [s].
 RESUME_GRACE = 0.18
@@ -73,6 +74,7 @@ class Activation:
         )
         self.prediction = PredictionGate(config)
         self.enable = EnableSwitch(config)
+        self.robot = RobotGuard(config)
         self.operators = Operators(self.machine)
         self.follower = Follower(config, self.generator, self.plans, now)
         # Whatever else may restrict the arm is one more source here.
@@ -80,6 +82,7 @@ class Activation:
             self.heartbeats,
             self.prediction,
             self.enable,
+            self.robot,
             self.faults,
             self.operators,
             self.follower,
@@ -95,6 +98,7 @@ class Activation:
             self.plans,
             self.prediction,
             self.enable,
+            self.robot,
             self.follower,
             self.judge,
         ):
@@ -145,10 +149,21 @@ class Activation:
 
     def standing_fault(self, now: Instant) -> str:
         """Why the arm can't be taken over where it is, in one line; empty: it can."""
+        if self.robot.problem(now):
+            return self._robot_refusal(now)
         age = self.measurement.age(now)
         if age > self.config.joint_state_age_hold:
             return f"joint state is {age:.3g} s old: check the robot's driver"
         return self.measurement.moving() or self.measurement.outside()
+
+    def follow_measured_arm(self, now: Instant) -> None:
+        """In STOP: where the robot doesn't follow the command, let the command follow the arm."""
+        fresh = self.measurement.age(now) <= self.config.joint_state_age_hold
+        if fresh and self.robot.released(now):
+            distance = self.measurement.distance(self.generator.state[0])
+            self.follower.rebase(self.measurement.positions, distance, in_stop=True)
+        else:
+            self.follower.end_rebasing()
 
     def reset_refusal(self, now: Instant) -> str:
         """Why a latched mode can't be left, in one line; empty: it can."""
@@ -159,9 +174,14 @@ class Activation:
             return "the supervisor itself failed: deactivate and configure it anew"
         if self.operators.estop_pressed:
             return "the emergency stop is still pressed: release it"
+        if self.robot.problem(now):
+            return self._robot_refusal(now)
         if not self.generator.at_rest:
             return "the arm is still stopping: wait"
         return self.prediction.stops or self.standing_fault(now)
+
+    def _robot_refusal(self, now: Instant) -> str:
+        return f"the robot doesn't follow commands: {self.robot.problem(now)}: see to it first"
 
     def reset(self) -> float:
         """Leave the latched modes, re-basing the command on the measured position [rad away]."""

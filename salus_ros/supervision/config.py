@@ -38,6 +38,7 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "retries_max": (0, 100),
         "retry_gap": (0.0, 60.0),
         "enable_age": (0.02, 5.0),
+        "robot_age": (0.02, 5.0),
         "velocity_span": (0.0, 1.0),
         "curvature_span": (0.0, 1.0),
         "jump_bound": (0.001, 10.0),
@@ -75,6 +76,7 @@ class GateConfig:
     slow_factor: share of the velocity limits in SLOW.
     retries_max, retry_gap: requests to retry in an episode, and seconds between two.
     require_enable, enable_age: HOLD without an enable switch's `True` as fresh as this.
+    require_robot, robot_age: STOP without a robot's word, as fresh as this, that it follows.
     velocity_span, curvature_span: divided differences of a plan are taken over at least so long
         (see `chunk_checks`).
     jump_bound: a chunk whose plan is farther from the commanded state is a hard fault.
@@ -111,6 +113,8 @@ class GateConfig:
     retry_gap: float = 1.0
     require_enable: bool = False
     enable_age: float = 0.2
+    require_robot: bool = False
+    robot_age: float = 0.25
     velocity_span: float = 1 / 30
     curvature_span: float = 0.1
     jump_bound: float = 0.5

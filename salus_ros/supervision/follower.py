@@ -42,6 +42,7 @@ class Follower:
         self._slow = 1.0
         self._rebase: list[float] | None = None
         self._rebase_bound = config.tracking_error
+        self._in_stop = False
         self._sampled = 0
         self._ahead: tuple[Inputs, Sample] | None = None
         self.step = Step.STOP
@@ -61,9 +62,12 @@ class Follower:
         """Largest distance of the measured arm from the command [rad]: more while re-basing."""
         return self._config.tracking_error if self._rebase is None else self._rebase_bound
 
-    def rebase(self, positions: Sequence[float], distance: float) -> None:
-        """In HOLD, move the command to measured positions [rad], `distance` rad away."""
-        self._rebase = list(positions)
+    def rebase(self, positions: Sequence[float], distance: float, *, in_stop: bool = False) -> None:
+        """In HOLD, move the command to measured positions [rad], `distance` rad away.
+
+        in_stop: also in STOP and ESTOP, for an arm that doesn't follow the command.
+        """
+        self._rebase, self._in_stop = list(positions), in_stop
         bound = self._config.tracking_error
         self._rebase_bound = max(bound, distance + bound)
 
@@ -156,7 +160,7 @@ class Follower:
     def _hold_still(self, now: Instant, mode: Mode, fresh: bool) -> None:
         """Stop, stand, or move to where a reset re-bases the command."""
         generator = self._generator
-        if self._rebase is not None and mode is Mode.HOLD and fresh:
+        if self._rebase is not None and fresh and (mode is Mode.HOLD or self._in_stop):
             self.step = generator.send(generator.approach(self._rebase, self._slow))
             if generator.at_rest and jump(self._rebase, generator.state[0])[0] <= REBASED:
                 self._rebase = None

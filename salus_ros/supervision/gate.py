@@ -33,6 +33,7 @@ from salus_ros.supervision.limits import RobotLimits
 from salus_ros.supervision.modes import Cause, Mode
 from salus_ros.supervision.motion_setup import MotionSetup, motion_setup
 from salus_ros.supervision.reconfiguration import at_odds, changed
+from salus_ros.supervision.robot_guard import RobotReport
 
 __all__ = ["GateState", "SafetyGate", "TickResult"]
 
@@ -71,15 +72,18 @@ class SafetyGate:
 
     # ---- life -----------------------------------------------------------------------------------
 
-    def activate(self, joints: JointState, now: Instant) -> None:
+    def activate(self, joints: JointState, now: Instant, robot: RobotReport | None = None) -> None:
         """Begin at the measured position, at rest, in HOLD.
 
-        Raises GateRefusal, one line, where the arm moves, stands outside its limits, or isn't
-        known well enough.
+        robot: its last report, where one is required; not older than `robot_age`. Raises
+        GateRefusal, one line, where the arm moves, stands outside its limits, isn't known well
+        enough, or doesn't follow commands.
         """
         self._active = False
         self._clear(now)
         self._parts.watch.jump(now)
+        if robot is not None:
+            self._parts.robot.take(robot, now)
         wrong = self._parts.measurement.take(joints, now) or self._parts.standing_fault(now)
         if wrong:
             raise GateRefusal(f"activation refused: {wrong}")
@@ -157,6 +161,11 @@ class SafetyGate:
         """A message of the enable switch."""
         self._parts.observe(now)
         self._parts.enable.take(pressed, now)
+
+    def on_robot(self, report: RobotReport, now: Instant) -> None:
+        """The robot says whether it follows commands."""
+        self._parts.observe(now)
+        self._parts.robot.take(report, now)
 
     def new_episode(self, now: Instant) -> None:
         """An episode begins: restrictions and requests of the last one's prediction are over."""
@@ -327,7 +336,7 @@ class SafetyGate:
         before = machine.mode
         mode = machine.update(parts.causes(now), now, parts.can_resume(now))
         if mode >= Mode.STOP:
-            parts.follower.end_rebasing()
+            parts.follow_measured_arm(now)
         if mode != before and max(mode, before) >= Mode.SLOW:
             record_mode(self._queue, before, mode, machine.causes, parts.plans.id, now)
         record_request(parts, self._queue, now)

@@ -71,6 +71,7 @@ CAUSES: Mapping[str, CauseKind] = MappingProxyType(
         "shutdown": CauseKind(Mode.HOLD, "shutting down"),
         "joint_state_lost": CauseKind(Mode.STOP, "joint states are lost"),
         "tracking_error": CauseKind(Mode.STOP, "the arm is away from the command"),
+        "robot_not_ready": CauseKind(Mode.STOP, "the robot doesn't follow commands"),
         "repeated_faults": CauseKind(Mode.STOP, "too many hard faults"),
         "stop_requested": CauseKind(Mode.STOP, "stop requested"),
         "estop_requested": CauseKind(Mode.ESTOP, "emergency stop requested"),

@@ -34,6 +34,7 @@ TUNABLE = frozenset(
         "retries_max",
         "retry_gap",
         "enable_age",
+        "robot_age",
     }
 )
 
