@@ -1,10 +1,14 @@
-"""Where the package's own files (config/, launch/) lie, in a checkout and in an install."""
+"""Where the package's own files (config/, launch/) lie, in a checkout and in an install; what a
+parameter file says."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -30,3 +34,13 @@ def config_file(name: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"no such configuration file: {path}")
     return path
+
+
+def file_parameter(config: Path, node: str, name: str) -> Any:
+    """A node's parameter as a parameter file gives it; None where it doesn't."""
+    content = yaml.safe_load(config.read_text())
+    for section in (node, "/**"):
+        parameters = (content.get(section) or {}).get("ros__parameters") or {}
+        if name in parameters:
+            return parameters[name]
+    return None

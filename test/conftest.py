@@ -7,6 +7,8 @@ from hypothesis import HealthCheck, settings
 
 # Before torch is imported: its threads spin, and on a loaded machine mostly against each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before mujoco is imported by whichever test comes first.
+os.environ.setdefault("MUJOCO_GL", "egl")
 
 settings.register_profile(
     "fast",

@@ -17,7 +17,6 @@ from salus_ros.bench.gate_profile import DETECTORS
 from salus_ros.bench.gate_run import CHECKS_ON, BenchError, Measured, Setting, measure_setting
 from salus_ros.bench.gate_statistics import profile_figures, setting_figures
 
-RATES = (100, 500, 1000)
 FIFO, DEFAULT = "fifo", "default"
 
 RATIO_BOUND = 1.2

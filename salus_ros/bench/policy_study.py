@@ -17,8 +17,6 @@ from salus_ros.sim.lockstep_series import panda_limits
 from salus_ros.sim.rig import Rig
 from salus_ros.sim.tasks import TASKS, parse_instruction
 
-FIRST_UNSEEN_SEED = 1_000_000
-"""Seeds from here on are for evaluation: nothing is trained or chosen on them."""
 EXECUTION_HORIZON = 3
 
 

@@ -186,11 +186,12 @@ def chunk_latency(repeats: int) -> dict[str, Any]:
     # Here, since it needs the simulation, which the sampler doesn't.
     from salus_ros.policy.flow.backend import FlowBackend  # noqa: PLC0415
     from salus_ros.sim.rig import Rig  # noqa: PLC0415
+    from salus_ros.sim.series import FIRST_UNSEEN_SEED  # noqa: PLC0415
     from salus_ros.sim.tasks import TASKS  # noqa: PLC0415
 
     torch.set_num_threads(1)
     rig, backend = Rig(), FlowBackend(device="cpu")
-    rig.reset(TASKS[0].instruction, 1_000_000)
+    rig.reset(TASKS[0].instruction, FIRST_UNSEEN_SEED)
     observation = rig.observe(backend.cameras)
     rig.close()
     backend.warm_up()

@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from salus_ros.reporting import html_figures, html_table
 from sedac_core import (
     CascadeController,
     LayerConfig,
@@ -338,13 +338,8 @@ def write_report(file: Path, content: dict[str, Any]) -> None:
 
     ImportError where plotly is missing, OSError if the file can't be written.
     """
-    from plotly.io import to_html  # noqa: PLC0415 - only the report needs plotly
-
-    parts = [_REPORT_HEAD]
-    for rate in EXIT_RATES:
-        figure = _noise_figure(content["noise"], rate)
-        # The first figure carries the library, about 5 MB.
-        parts.append(to_html(figure, full_html=False, include_plotlyjs=rate == EXIT_RATES[0]))
+    figures = [_noise_figure(content["noise"], rate) for rate in EXIT_RATES]
+    parts = [_REPORT_HEAD, *html_figures(figures)]
     parts.append("<h2>Learned weights, held-out tokens</h2>")
     parts.append(_table(content["learned_weights"]))
     parts.append("<h2>All numbers</h2>" + _table([_flat(row) for row in content["noise"]]))
@@ -402,9 +397,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     def cell(value: Any) -> str:
         if isinstance(value, list):
             return ", ".join(cell(item) for item in value)
-        return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
 
-    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in rows[0])
-    lines = ("".join(f"<td>{cell(value)}</td>" for value in row.values()) for row in rows)
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    head = (name.replace("_", " ") for name in rows[0])
+    return html_table(head, (map(cell, row.values()) for row in rows))

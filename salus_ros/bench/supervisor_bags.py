@@ -13,6 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from salus_ros.bench.supervisor_episodes import Ended, GateReported, PlanArrived, replay
 from salus_ros.interfaces import NANOSECONDS, FloatArray, nanoseconds
+from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.detectors import DetectorError, Episode
 from salus_ros.supervision.detectors.calibration import RATE_TOLERANCE, Identity
 from salus_ros.supervision.detectors.plan_rows import TimedPlan
@@ -22,8 +23,8 @@ STATE_TOPIC = "/salus/supervisor_state"
 EPISODE_TOPIC = "/sim/episode"
 _ENDED = 1
 _HOLD = 4
-# A command this far from its plan [rad] is off it: the gate's default deviation_bound.
-OFF_PLAN = 0.01
+# A command farther from its plan than this [rad] is off it.
+OFF_PLAN = GateConfig().deviation_bound
 # A dimension's span counts as at least this part of the widest one's where the bag doesn't show it.
 LEAST_SPAN = 0.1
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from salus_ros.interfaces import FloatArray
+from salus_ros.reporting import html_figures, html_table
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555", "#e69f00")
 _HEAD = """<!DOCTYPE html>
@@ -24,8 +24,6 @@ def write_report(
 
     trace: scores over thresholds [n, detectors] of an episode, onset of its fault, the names.
     """
-    from plotly.io import to_html  # noqa: PLC0415 - only the report needs plotly
-
     rows, sequences = bool(content["auc"]), bool(content["sequences"])
     figures = [_roc(content["roc"]), _curve(content["curve"])] if rows else []
     if sequences:
@@ -37,10 +35,7 @@ def write_report(
         parts += ["<h2>Single rows</h2>", _rows_table(content)]
     if sequences:
         parts += ["<h2>Sequences</h2>", _false_alarms(content), _sequence_table(content)]
-    for number, figure in enumerate(figures):
-        # The first figure carries the library, about 5 MB.
-        parts.append(to_html(figure, full_html=False, include_plotlyjs=number == 0))
-    file.write_text("\n".join([*parts, "</body></html>"]), encoding="utf-8")
+    file.write_text("\n".join([*parts, *html_figures(figures), "</body></html>"]), encoding="utf-8")
 
 
 def _roc(curves: dict[str, dict[str, list[float]]]) -> Any:
@@ -132,7 +127,7 @@ def _rows_table(content: dict[str, Any]) -> str:
     false = _with(content["false_positive_rate"], intervals["false_positive_rate"])
     counted = content["false_positives"]
     text = f"<p>False positives: {false}, {counted['alarms']} of {counted['of']} normal rows.</p>"
-    return _table(("fault", "ROC-AUC", "detected"), rows) + text
+    return html_table(("fault", "ROC-AUC", "detected"), rows) + text
 
 
 def _false_alarms(content: dict[str, Any]) -> str:
@@ -164,15 +159,8 @@ def _sequence_table(content: dict[str, Any]) -> str:
         for name, row in content["sequences"].items()
     ]
     head = ("fault", "detected", "median delay, rows", "false positives", "by detector")
-    return _table(head, rows)
+    return html_table(head, rows)
 
 
 def _with(value: float, interval: Sequence[float]) -> str:
     return f"{value:.4f} [{interval[0]:.4f}, {interval[1]:.4f}]"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f"<table><tr>{top}</tr>{body}</table>"

@@ -13,6 +13,7 @@ from salus_ros.cli.bench_gate import gate
 from salus_ros.cli.bench_signals import signals
 from salus_ros.cli.bench_smolvla import smolvla
 from salus_ros.cli.errors import UserError
+from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ app.command()(smolvla)
 
 @app.command()
 def sedac(
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
     rounds: Annotated[int, typer.Option(min=3, help="Timings of which the median counts.")] = 15,
 ) -> None:
     """Time the early-exit core against numpy and a plain Python loop.
@@ -63,9 +62,7 @@ def sedac(
 
 @app.command()
 def lockstep(
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of each kind.")] = 10,
 ) -> None:
     """Time the whole graph in lock-step, with and without rendering.
@@ -86,9 +83,7 @@ def lockstep(
 
 @app.command()
 def journal(
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
     records: Annotated[int, typer.Option(min=1000, help="Interventions to journal.")] = 100_000,
     rate: Annotated[float, typer.Option(min=10, help="Of them, how many a second.")] = 5000.0,
 ) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from salus_ros.cli.errors import INTERRUPTED, USAGE, UserError
 from salus_ros.cli.graph import parameter_file, require_ros
+from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
 from salus_ros.cli.processes import interrupt_on_signals
 
@@ -28,9 +29,7 @@ WORK = {
 
 
 def gate(
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
     seconds: Annotated[
         float, typer.Option(min=4.0, max=600.0, help="Measured time of each setting [s].")
     ] = 15.0,

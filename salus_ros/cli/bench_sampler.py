@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from salus_ros.cli.errors import UserError
+from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
 
 
 def sampler(
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
     repeats: Annotated[int, typer.Option(min=10, help="Timed calls of each.")] = 200,
     device: Annotated[str, typer.Option(help="cpu or cuda; empty: CUDA where there is one.")] = "",
     compiled: Annotated[

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
 
 FORMS = {
@@ -20,9 +21,7 @@ FORMS = {
 
 
 def signals(
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
     steps: Annotated[int, typer.Option(min=1000, help="Steps of a round.")] = 5000,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds, of which the median counts.")] = 7,
 ) -> None:

@@ -10,6 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from salus_ros.cli.errors import USAGE, UserError
+from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
 
 
 def smolvla(
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
     sizes: Annotated[str, typer.Option(help="tiny, full (450 million weights), or both.")] = (
         "tiny,full"
     ),

@@ -112,9 +112,10 @@ def supervisor(
 def running_policy(config: str, latency: float) -> RunningPolicy:
     """The policy that a parameter file names, with its options, as the policy node runs it."""
     from salus_ros.bench.supervisor_episodes import RunningPolicy
-    from salus_ros.cli.graph import file_parameter, parameter_file
+    from salus_ros.cli.graph import parameter_file
     from salus_ros.cli.processes import POLICY
     from salus_ros.policy.registry import DEFAULT_BACKEND, option_names
+    from salus_ros.resources import file_parameter
 
     file = parameter_file(config)
     name = file_parameter(file, POLICY, "policy") or DEFAULT_BACKEND

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from salus_ros.bench.chunking import Watched, watched_graph
+from salus_ros.cli.bring_up import explained, fail_if_ended, wait_for_graph
 from salus_ros.cli.errors import UserError
 from salus_ros.cli.graph import graph_processes, parameter_file, require_ros, use_free_domain
 from salus_ros.cli.processes import (
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from salus_ros.nodes.chunk_watch import ChunkWatch
     from salus_ros.nodes.graph_client import GraphClient
 
-START_TIMEOUT = 60.0  # s
 EPISODE_TIMEOUT = 25.0  # s
 
 
@@ -53,18 +53,10 @@ def run_graph(minutes: float, seed: int, policy: dict[str, object]) -> list[Watc
         processes = graph_processes(parameter_file("sim_panda"), True, parameters)
         group = stack.enter_context(ProcessGroup(processes, log_folder))
         try:
-            _wait_for_graph(client, group)
+            wait_for_graph(client, group)
             return _episodes(minutes, seed, client, watch, group)
         except GraphError as error:
-            raise UserError(str(error)) from error
-
-
-def _wait_for_graph(client: GraphClient, group: ProcessGroup) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while not client.services_ready():
-        if group.ended() or time.monotonic() > deadline:
-            raise UserError(f"the graph doesn't start: {group.ended() or 'it takes too long'}")
-        time.sleep(0.05)
+            raise UserError(explained(str(error), group)) from error
 
 
 def _episodes(
@@ -83,8 +75,7 @@ def _episodes(
         client.run(True)
         deadline = time.monotonic() + EPISODE_TIMEOUT
         while not client.episode_ended(number, timeout=0.2):
-            if group.ended():
-                raise UserError(f"a node ended in episode {number}: {group.ended()}")
+            fail_if_ended(group)
             if time.monotonic() > deadline:
                 break  # Its plans count all the same.
         now = watch.now()

@@ -12,18 +12,19 @@ import typer
 from rich.console import Console
 
 from salus_ros.bench.provenance import provenance
+from salus_ros.cli.bring_up import explained, fail_if_ended, wait_for_graph
 from salus_ros.cli.demo_result import EpisodeResult
 from salus_ros.cli.demo_statistics import ControlStatistics
 from salus_ros.cli.demo_view import LiveView, episode_line, outcome_table, summary_table
 from salus_ros.cli.errors import INTERRUPTED, USAGE, UserError
 from salus_ros.cli.graph import (
     chosen_domain,
-    file_parameter,
     graph_processes,
     parameter_file,
     require_ros,
     use_free_domain,
 )
+from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
 from salus_ros.cli.processes import (
     MANAGER,
@@ -36,14 +37,14 @@ from salus_ros.cli.processes import (
     temporary_log_folder,
 )
 from salus_ros.interfaces import nanoseconds
-from salus_ros.replay.bag_writer import Storage
+from salus_ros.replay.storage import Storage
+from salus_ros.resources import file_parameter
 
 if TYPE_CHECKING:
     from salus_ros.nodes.graph_client import GraphClient
     from salus_ros.sim.episode import EpisodeStatus
     from salus_ros.sim.lockstep import EpisodeRun
 
-START_TIMEOUT = 60.0  # s
 DISCOVERY = 1.5  # s until the nodes of a domain know each other, on a busy machine
 GRACE = 10.0  # s beyond the time limit until an episode that doesn't end counts as lost
 
@@ -77,9 +78,7 @@ def demo(
         bool, typer.Option("--lock-step/--real-time", help="One process, no DDS, no waiting.")
     ] = False,
     headless: Annotated[bool, typer.Option("--headless/--window", help="Show no window.")] = True,
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
     config: Annotated[str, typer.Option(help="Parameter file.")] = "sim_panda",
 ) -> None:
     """Run episodes on the simulated Panda through the real topics.
@@ -174,10 +173,10 @@ def _run(
             recorder = stack.enter_context(client.recording(folder, storage))
         view = stack.enter_context(LiveView(console, client, statistics, options.episodes))
         try:
-            _bring_up(client, group)
+            wait_for_graph(client, group)
             _run_episodes(options, client, group, view)
         except GraphError as error:
-            raise UserError(_explained(str(error), group)) from error
+            raise UserError(explained(str(error), group)) from error
         if recorder is not None and recorder.problem:
             raise UserError(recorder.problem)
 
@@ -234,15 +233,6 @@ def _refuse_second_graph(client: GraphClient, domain: int) -> None:
         time.sleep(0.05)
 
 
-def _bring_up(client: GraphClient, group: ProcessGroup) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while not client.services_ready():
-        _fail_if_ended(group)
-        if time.monotonic() > deadline:
-            raise UserError(f"the graph is not there after {START_TIMEOUT:g} s")
-        time.sleep(0.05)
-
-
 def _run_episodes(
     options: DemoOptions, client: GraphClient, group: ProcessGroup, view: LiveView
 ) -> None:
@@ -265,24 +255,11 @@ def _wait_for_end(
     time_limit = file_parameter(options.config, RIG, "time_limit") or 15.0
     deadline = time.monotonic() + time_limit + GRACE
     while not client.episode_ended(number, timeout=0.1):
-        _fail_if_ended(group)
+        fail_if_ended(group)
         view.refresh()
         if time.monotonic() > deadline:
             raise UserError(f"episode {number} did not end in time: {client.last_reason()}")
     return _result(client.episode)
-
-
-def _fail_if_ended(group: ProcessGroup) -> None:
-    for name, code in group.ended().items():
-        what = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise UserError(_explained(f"{name} {what}", group, name))
-
-
-def _explained(message: str, group: ProcessGroup, name: str = "") -> str:
-    """The message with the last error that a node logged; the manager only repeats others'."""
-    names = [name] if name else [n for n in group.processes if n != MANAGER]
-    lines = [line for n in names if (line := group.last_error(n))]
-    return f"{message}: {lines[-1]}" if lines else message
 
 
 def report(options: DemoOptions, statistics: ControlStatistics) -> dict[str, Any]:

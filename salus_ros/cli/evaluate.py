@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,8 @@ from rich.table import Table
 
 from salus_ros.cli import evaluate_signals
 from salus_ros.cli.errors import USAGE, UserError
-from salus_ros.cli.output import write_json
+from salus_ros.cli.options import JsonFile, ReportFile
+from salus_ros.cli.output import write_json, write_report
 from salus_ros.cli.supervisor_tables import supervisor_tables
 
 if TYPE_CHECKING:
@@ -27,12 +27,8 @@ app.command()(evaluate_signals.signals)
 
 @app.command()
 def sedac(
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
-    report: Annotated[
-        Path | None, typer.Option(help="HTML file for plots and numbers; needs plotly.")
-    ] = None,
+    json_file: JsonFile = "",
+    report: ReportFile = None,
     recorded: Annotated[
         Path | None,
         typer.Option(
@@ -77,7 +73,7 @@ def sedac(
     if json_file:
         write_json(json_file, content)
     if report is not None:
-        _write_report(report, content)
+        write_report(report, partial(study.write_report, report, content))
 
 
 @app.command()
@@ -100,12 +96,8 @@ def supervisor(
             exists=True, dir_okay=False, help="Calibration to judge on the rig; else a new one."
         ),
     ] = None,
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
-    report: Annotated[
-        Path | None, typer.Option(help="HTML file for plots and numbers; needs plotly.")
-    ] = None,
+    json_file: JsonFile = "",
+    report: ReportFile = None,
     episodes: Annotated[
         int, typer.Option(min=0, help="Held-out lock-step episodes; 0: no sequences of those.")
     ] = 200,
@@ -137,10 +129,10 @@ def supervisor(
     if json_file:
         write_json(json_file, content)
     if report is not None:
-        from salus_ros.bench.supervisor_report import write_report
+        from salus_ros.bench.supervisor_report import write_report as write
 
         trace = sequences.trace() if sequences else None
-        _write(report, partial(write_report, report, content, trace))
+        write_report(report, partial(write, report, content, trace))
 
 
 def _sequences(
@@ -175,9 +167,7 @@ def detectors(
     latency: Annotated[
         float, typer.Option(min=0, max=10, help="Time that an inference takes [s].")
     ] = 0.03,
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
 ) -> None:
     """What the supervisor's detectors cost: task success and false HOLDs, with and without them.
 
@@ -217,21 +207,6 @@ def _recorded(file: Path) -> WeightRow:
         return recorded_gain(file)
     except (KeyError, ValueError, OSError) as error:
         raise UserError(f"{file} can't be used as recorded probes: {error}") from error
-
-
-def _write_report(file: Path, content: dict[str, object]) -> None:
-    from salus_ros.bench.sedac_noise import write_report
-
-    _write(file, partial(write_report, file, content))
-
-
-def _write(file: Path, write: Callable[[], None]) -> None:
-    try:
-        write()
-    except ModuleNotFoundError as error:
-        raise UserError("the report needs plotly: pip install plotly") from error
-    except OSError as error:
-        raise UserError(f"can't write {file}: {error.strerror}") from error
 
 
 def _noise_table(rows: list[NoiseRow]) -> Table:

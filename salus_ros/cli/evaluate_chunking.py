@@ -12,7 +12,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from salus_ros.cli.errors import UserError
+from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
+from salus_ros.sim.series import FIRST_UNSEEN_SEED
 
 if TYPE_CHECKING:
     from salus_ros.bench.chunking import Setting
@@ -26,7 +28,9 @@ def chunking(
         Path | None, typer.Option(exists=True, file_okay=False, help="Its checkpoint.")
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes per setting.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first start state.")] = 1_000_000,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the first start state.")
+    ] = FIRST_UNSEEN_SEED,
     merging: Annotated[
         list[str] | None, typer.Option(help="Merging mode; may be repeated; all, if not given.")
     ] = None,
@@ -39,9 +43,7 @@ def chunking(
     minutes: Annotated[
         float, typer.Option(min=0.0, help="Instead run the ROS graph for so long; one setting.")
     ] = 0.0,
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
 ) -> None:
     """Look at the published plans: jumps at seams against those inside chunks, gaps, ages.
 

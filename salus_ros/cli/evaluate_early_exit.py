@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from salus_ros.cli.errors import UserError
-from salus_ros.cli.output import write_json
+from salus_ros.cli.options import JsonFile
+from salus_ros.cli.output import write_json, write_report
+from salus_ros.sim.series import FIRST_UNSEEN_SEED
 
 
 def early_exit(
@@ -26,10 +29,10 @@ def early_exit(
     chunks: Annotated[
         int, typer.Option(min=0, help="Chunks timed per setting; 0: no errors, no latency.")
     ] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first start state.")] = 1_000_000,
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the first start state.")
+    ] = FIRST_UNSEEN_SEED,
+    json_file: JsonFile = "",
     report: Annotated[Path | None, typer.Option(help="HTML file for plots; needs plotly.")] = None,
 ) -> None:
     """Action error, MLP FLOPs, latency and task success: soft, hard and single-layer exits.
@@ -69,18 +72,9 @@ def early_exit(
     if json_file:
         write_json(json_file, {**content, **provenance()})
     if report is not None and chunks:
-        _write_report(report, content)
+        from salus_ros.bench.early_exit_report import write_report as write
 
-
-def _write_report(file: Path, content: dict[str, Any]) -> None:
-    from salus_ros.bench.early_exit_report import write_report
-
-    try:
-        write_report(file, content)
-    except ModuleNotFoundError as error:
-        raise UserError("the report needs plotly: pip install plotly") from error
-    except OSError as error:
-        raise UserError(f"can't write {file}: {error.strerror}") from error
+        write_report(report, partial(write, report, content))
 
 
 def _tables(content: dict[str, Any]) -> list[Table]:

@@ -11,7 +11,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from salus_ros.cli.errors import UserError
+from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
+from salus_ros.reporting import interval_text
 
 
 def gating(
@@ -30,9 +32,7 @@ def gating(
     seed: Annotated[
         int, typer.Option(min=0, max=2000, help="Other than that of the rollouts trained on.")
     ] = 1500,
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
 ) -> None:
     """Run the same episodes with the predictor's gating off and on, and compare.
 
@@ -82,19 +82,13 @@ def _table(content: dict[str, Any]) -> Table:
                 f"{name} ({group['episodes']}): {outcome}",
                 str(told["off"]["count"]),
                 str(told["on"]["count"]),
-                _with_interval(told["difference"]),
+                interval_text(told["difference"], "none"),
             )
         times = group["time_of_successes"]
         table.add_row(
             f"{name}: time of successes [s]",
-            _with_interval(times["off"]),
-            _with_interval(times["on"]),
-            _with_interval(times["difference_where_both_succeed"]),
+            interval_text(times["off"], "none"),
+            interval_text(times["on"], "none"),
+            interval_text(times["difference_where_both_succeed"], "none"),
         )
     return table
-
-
-def _with_interval(told: dict[str, Any]) -> str:
-    if told["value"] is None:
-        return "none"
-    return f"{told['value']:.3f} [{told['low']:.3f}, {told['high']:.3f}]"

@@ -11,7 +11,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from salus_ros.cli.errors import UserError
+from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
+from salus_ros.sim.series import FIRST_UNSEEN_SEED
 
 
 def policy(
@@ -20,7 +22,9 @@ def policy(
         Path | None, typer.Option(exists=True, file_okay=False, help="Its checkpoint.")
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes per instruction.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first start state.")] = 1_000_000,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the first start state.")
+    ] = FIRST_UNSEEN_SEED,
     latency: Annotated[
         list[float] | None, typer.Option(help="Injected latency [s]; may be repeated.")
     ] = None,
@@ -33,9 +37,7 @@ def policy(
         typer.Option(min=1, help="Noise draws; the first is executed, so more only take longer."),
     ] = 1,
     disturbance: Annotated[str, typer.Option(help="Disturbance of every episode.")] = "",
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
 ) -> None:
     """Run a policy on start states that it never saw, and count what it does right.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +13,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from salus_ros.cli.errors import UserError
-from salus_ros.cli.output import write_json
+from salus_ros.cli.options import JsonFile, ReportFile
+from salus_ros.cli.output import write_json, write_report
 from salus_ros.cli.predictor_data import read_episodes, split_table, tell_skipped
+from salus_ros.reporting import interval_text
 
 if TYPE_CHECKING:
     from salus_ros.prediction.splits import Splits
@@ -28,12 +31,8 @@ def predictor(
     checkpoint: Annotated[
         str, typer.Option(help="Checkpoint: a path, or the name of one in config/.")
     ] = "predictor.safetensors",
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
-    report: Annotated[
-        Path | None, typer.Option(help="HTML file for plots and numbers; needs plotly.")
-    ] = None,
+    json_file: JsonFile = "",
+    report: ReportFile = None,
     studies: Annotated[
         bool,
         typer.Option(help="Also train again: without each group of signals, with 80 episodes."),
@@ -88,7 +87,9 @@ def predictor(
     if json_file:
         write_json(json_file, content)
     if report is not None:
-        _write_report(report, content)
+        from salus_ros.prediction.report import write_report as write
+
+        write_report(report, partial(write, report, content))
 
 
 def _evaluated(model: Any, splits: Splits, seed: int, console: Console) -> dict[str, Any]:
@@ -134,27 +135,10 @@ def _table(content: dict[str, Any]) -> Table:
             alarm = of_group["alarm"]
             table.add_row(
                 f"{name}, {group}",
-                _with_interval(of_group["episode_auc"]),
-                _with_interval(of_group["matched_auc"]),
-                _with_interval(alarm["recall"]),
-                _with_interval(alarm["false_alarm_rate"]),
-                _with_interval(alarm["lead_time_p50"]),
+                interval_text(of_group["episode_auc"]),
+                interval_text(of_group["matched_auc"]),
+                interval_text(alarm["recall"]),
+                interval_text(alarm["false_alarm_rate"]),
+                interval_text(alarm["lead_time_p50"]),
             )
     return table
-
-
-def _with_interval(estimate: dict[str, Any]) -> str:
-    if estimate["value"] is None:
-        return "not defined"
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
-
-
-def _write_report(file: Path, content: dict[str, Any]) -> None:
-    from salus_ros.prediction.report import write_report
-
-    try:
-        write_report(file, content)
-    except ModuleNotFoundError as error:
-        raise UserError("the report needs plotly: pip install plotly") from error
-    except OSError as error:
-        raise UserError(f"can't write {file}: {error.strerror}") from error

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -56,16 +55,6 @@ def _check_yaml(path: Path) -> None:
             )
         if not isinstance(body, dict) or "ros__parameters" not in body:
             raise UserError(f"{path}: '{node}' lacks ros__parameters", USAGE)
-
-
-def file_parameter(config: Path, node: str, name: str) -> Any:
-    """A node's parameter as a checked parameter file gives it; None where it doesn't."""
-    content = yaml.safe_load(config.read_text())
-    for section in (node, "/**"):
-        parameters = (content.get(section) or {}).get("ros__parameters") or {}
-        if name in parameters:
-            return parameters[name]
-    return None
 
 
 def graph_processes(

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from salus_ros.cli.errors import FAILED, USAGE, UserError
+from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _MODES = ("INACTIVE", "NOMINAL", "LIMITED", "SLOW", "HOLD", "STOP", "ESTOP")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 JournalPath = Annotated[Path, typer.Argument(help="The journal's folder, or one of its files.")]
-JsonFile = Annotated[str, typer.Option("--json", help="File for the results; -: standard output.")]
 
 
 @app.command()

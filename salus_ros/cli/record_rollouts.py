@@ -17,9 +17,10 @@ from rich.table import Table
 
 from salus_ros.bench.provenance import provenance
 from salus_ros.cli.errors import INTERRUPTED, USAGE, UserError
+from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
 from salus_ros.cli.processes import interrupt_on_signals
-from salus_ros.replay.bag_writer import Storage
+from salus_ros.replay.storage import Storage
 
 
 def rollouts(
@@ -44,9 +45,7 @@ def rollouts(
     calibration: Annotated[
         str, typer.Option(help="Calibration of the signals; empty: the parameter file's.")
     ] = "",
-    json_file: Annotated[
-        str, typer.Option("--json", help="File for the results; -: standard output.")
-    ] = "",
+    json_file: JsonFile = "",
 ) -> None:
     """Run episodes in lock-step and record each, with its outcome; run again to go on.
 

@@ -15,8 +15,8 @@ from rich.table import Table
 from salus_ros.cli.errors import USAGE, UserError
 from salus_ros.cli.graph import require_ros
 from salus_ros.cli.processes import stay_on_this_machine
-from salus_ros.replay.bag_writer import Storage
 from salus_ros.replay.errors import BagError
+from salus_ros.replay.storage import Storage
 
 if TYPE_CHECKING:
     from salus_ros.nodes.recorder import Recorder

@@ -21,8 +21,9 @@ from std_srvs.srv import SetBool, Trigger
 from salus_ros.nodes import qos, topics
 from salus_ros.nodes.conversions import stamp_of
 from salus_ros.nodes.recorder import Recorder
-from salus_ros.replay.bag_writer import BagWriter, Storage
+from salus_ros.replay.bag_writer import BagWriter
 from salus_ros.replay.errors import BagError
+from salus_ros.replay.storage import Storage
 
 SETTLING = 2.0  # s; longest time that the rig takes to rest after the last command
 

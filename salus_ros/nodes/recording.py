@@ -16,7 +16,8 @@ from std_msgs.msg import Header
 from salus_ros.nodes import qos, topics
 from salus_ros.nodes.recorder import Recorder
 from salus_ros.nodes.run import StopRequest
-from salus_ros.replay.bag_writer import BagWriter, Storage
+from salus_ros.replay.bag_writer import BagWriter
+from salus_ros.replay.storage import Storage
 
 SUBSCRIBER_TIMEOUT = 3.0  # s; how long a label waits for someone who takes it
 SPIN = 0.05  # s

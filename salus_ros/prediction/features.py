@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from salus_ros.interfaces import FloatArray
 from salus_ros.prediction.episodes import RecordedEpisode
+from salus_ros.prediction.window import known_values
 from salus_ros.signals.layout import (
     ACCELERATION,
     CONSISTENCY,
@@ -61,9 +62,7 @@ class Normalisation:
 
 def known_signals(episode: RecordedEpisode) -> NDArray[np.bool_]:
     """[T, 12]: which signals of each step can be used."""
-    bits = episode.valid[:, None].astype(np.int64) >> np.arange(SIGNALS) & 1
-    known: NDArray[np.bool_] = (bits == 1) & np.isfinite(episode.signals)
-    return known
+    return known_values(episode.signals, episode.valid)
 
 
 def beginnings(episode: RecordedEpisode) -> list[slice]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
+
+from salus_ros.reporting import html_figures, html_table, interval_text
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 _GREY = "#999999"
@@ -20,8 +21,6 @@ count. Brackets: 95 % intervals, episodes drawn anew.</p>"""
 
 def write_report(file: Path, content: dict[str, Any]) -> None:
     """Write the page. ImportError where plotly is missing, OSError if it can't be written."""
-    from plotly.io import to_html  # noqa: PLC0415 - only the report needs plotly
-
     figures = [
         _methods(content, "episode_auc", "ROC-AUC of episodes, model and baselines"),
         _methods(content, "matched_auc", "The same among episodes of matched elapsed time"),
@@ -29,10 +28,12 @@ def write_report(file: Path, content: dict[str, Any]) -> None:
         _calibration(content["calibration"]),
     ]
     parts = [_HEAD, _summary(content)]
-    for number, figure in enumerate(figures):
-        # The first figure carries the library, about 5 MB.
-        parts.append(to_html(figure, full_html=False, include_plotlyjs=number == 0))
-    parts += [_alarms(content), _within(content["model"]), _studies(content)]
+    parts += [
+        *html_figures(figures),
+        _alarms(content),
+        _within(content["model"]),
+        _studies(content),
+    ]
     file.write_text("\n".join([*parts, "</body></html>"]), encoding="utf-8")
 
 
@@ -126,7 +127,7 @@ def _summary(content: dict[str, Any]) -> str:
             rows.append((name, str(told["episodes"]), kinds or "none"))
     decision = content.get("decision") or {}
     text = escape(str(decision.get("reason", "")))
-    return f"<h2>Episodes</h2>{_table(('split', 'episodes', 'failures'), rows)}<p>{text}</p>"
+    return f"<h2>Episodes</h2>{html_table(('split', 'episodes', 'failures'), rows)}<p>{text}</p>"
 
 
 def _alarms(content: dict[str, Any]) -> str:
@@ -147,10 +148,10 @@ def _alarms(content: dict[str, Any]) -> str:
             rows.append(
                 (
                     f"{name}, {group}",
-                    _with(alarm["recall"]),
-                    _with(alarm["false_alarm_rate"]),
-                    _with(alarm["precision"]),
-                    _with(alarm["lead_time_p50"]),
+                    interval_text(alarm["recall"]),
+                    interval_text(alarm["false_alarm_rate"]),
+                    interval_text(alarm["precision"]),
+                    interval_text(alarm["lead_time_p50"]),
                     "" if weighted is None else f"{weighted:.3f}",
                     f"{alarm['coverage']['p_value']:.3f}",
                 )
@@ -161,7 +162,7 @@ def _alarms(content: dict[str, Any]) -> str:
         if "not_available" in found
     ]
     lost = f"<p>Not available:</p><ul>{''.join(missing)}</ul>" if missing else ""
-    return f"<h2>Alarm</h2>{_table(head, rows)}{lost}"
+    return f"<h2>Alarm</h2>{html_table(head, rows)}{lost}"
 
 
 def _within(model: dict[str, Any]) -> str:
@@ -170,14 +171,14 @@ def _within(model: dict[str, Any]) -> str:
             f"{name}, {group}",
             f"{told['episodes']}",
             f"{told['failures']}",
-            _with(told["auc"]),
-            _with(told["matched_auc"]),
+            interval_text(told["auc"]),
+            interval_text(told["matched_auc"]),
         )
         for group, found in model.items()
         for name, told in found["within_disturbances"].items()
     ]
     head = ("disturbance", "episodes", "failures", "ROC-AUC", "matched in time")
-    return f"<h2>Within single disturbances</h2>{_table(head, rows)}"
+    return f"<h2>Within single disturbances</h2>{html_table(head, rows)}"
 
 
 def _studies(content: dict[str, Any]) -> str:
@@ -193,21 +194,8 @@ def _studies(content: dict[str, Any]) -> str:
         for i, run in enumerate(few["runs"], start=1)
     ]
     head = ("trained on", "ROC-AUC, seen", "ROC-AUC, unseen")
-    return f"<h2>Trained again</h2>{_table(head, rows)}"
+    return f"<h2>Trained again</h2>{html_table(head, rows)}"
 
 
 def _number(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.3f}"
-
-
-def _with(told: dict[str, Any]) -> str:
-    if told["value"] is None:
-        return "not defined"
-    return f"{told['value']:.3f} [{told['low']:.3f}, {told['high']:.3f}]"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f"<table><tr>{top}</tr>{body}</table>"

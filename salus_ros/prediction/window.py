@@ -55,8 +55,15 @@ class SignalWindow:
 def known_bits(signals: SignalVector) -> NDArray[np.bool_]:
     """[12]: which signals of a step can be used. Raises SignalError at another layout."""
     check_width(len(signals.values), "a signal vector")
-    known: NDArray[np.bool_] = _bits(np.array(signals.valid)) & np.isfinite(signals.values)
-    return known
+    return known_values(signals.values, np.array(signals.valid))
+
+
+def known_values(
+    values: NDArray[np.float32], valid: NDArray[np.uint16] | NDArray[np.int_]
+) -> NDArray[np.bool_]:
+    """[..., 12]: which signals can be used, of values [..., 12] and validity bits [...]."""
+    bits = valid[..., None].astype(np.int64) >> np.arange(SIGNALS) & 1
+    return np.asarray((bits == 1) & np.isfinite(values))
 
 
 def recording_windows(
@@ -73,16 +80,11 @@ def recording_windows(
             "and one a step are needed"
         )
     check_width(values.shape[1], "the recording")
-    known = _bits(valid) & np.isfinite(values)
+    known = known_values(values, valid)
     before = np.zeros((steps - 1, SIGNALS))
     padded = np.concatenate([before, np.where(known, values, 0.0)]).astype(np.float32)
     flags = np.concatenate([before.astype(np.bool_), known])
     return _windows(padded, steps), _windows(flags, steps)
-
-
-def _bits(valid: NDArray[np.uint16] | NDArray[np.int_]) -> NDArray[np.bool_]:
-    """[..., 12] of bits [...]."""
-    return np.asarray(valid[..., None].astype(np.int64) >> np.arange(SIGNALS) & 1, np.bool_)
 
 
 def _windows(rows: NDArray, steps: int) -> NDArray:  # type: ignore[type-arg]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -16,17 +15,11 @@ from salus_ros.replay.errors import BagError
 from salus_ros.replay.mcap_file import McapFile
 from salus_ros.replay.message_types import definition
 from salus_ros.replay.sqlite_file import SqliteFile
+from salus_ros.replay.storage import Storage
 from salus_ros.replay.topic import Message, Topic
 
 METADATA = "metadata.yaml"
 METADATA_VERSION = 9
-
-
-class Storage(str, Enum):
-    """File formats of rosbag2."""
-
-    MCAP = "mcap"
-    SQLITE3 = "sqlite3"
 
 
 class StorageFile(Protocol):

@@ -85,11 +85,6 @@ class SignalMonitor:
         """One line where latents and calibration don't fit, else empty."""
         return self._extractor.problem
 
-    @property
-    def lost_steps(self) -> int:
-        """Steps that were not asked for in time, since the start."""
-        return self._clock.lost
-
     def on_chunk(self, chunk: ActionChunk, arrival: int) -> str:
         """A plan arrived [ns]. Returns why it is left out, or an empty string."""
         dims = chunk.actions.shape[-1] if chunk.actions.ndim == 2 else 0

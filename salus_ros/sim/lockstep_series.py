@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import yaml
 
 from salus_ros.policy.registry import make_backend
 from salus_ros.prediction.checkpoint import checkpoint_file, load_checkpoint
 from salus_ros.prediction.predictor import FailurePredictor
-from salus_ros.resources import config_file
+from salus_ros.resources import config_file, file_parameter
 from salus_ros.signals.calibration import Calibration, load_calibration
 from salus_ros.sim.lockstep import EpisodeRun, Lockstep, LockstepConfig
 from salus_ros.sim.rig import Rig
@@ -35,15 +35,13 @@ def sim_calibration(path: str = "") -> Calibration | None:
 
     None where it gives none. Raises SignalError for a file that isn't of the Panda.
     """
-    content = yaml.safe_load(config_file("sim_panda.yaml").read_text())
-    parameters = content["signal_publisher"]["ros__parameters"]
-    name = path or parameters.get("calibration", "")
+    name = path or _sim_parameter("signal_publisher", "calibration")
     if name:
         file = Path(name) if Path(name).is_file() else config_file(name)
         calibration = load_calibration(file)
         calibration.require(ROBOT, len(JOINT_NAMES) + 1, len(JOINT_NAMES))
         return calibration
-    lag = parameters.get("joint_lag", 0.0)
+    lag = _sim_parameter("signal_publisher", "joint_lag")
     if not lag:
         return None
     return Calibration(ROBOT, lag_seconds=np.full(len(JOINT_NAMES), lag))
@@ -54,9 +52,12 @@ def sim_predictor(checkpoint: str = "") -> FailurePredictor | None:
 
     None where it names none. Raises SignalError for a checkpoint that doesn't fit.
     """
-    content = yaml.safe_load(config_file("sim_panda.yaml").read_text())
-    name = checkpoint or content["failure_predictor"]["ros__parameters"]["checkpoint"]
+    name = checkpoint or _sim_parameter("failure_predictor", "checkpoint")
     return FailurePredictor(load_checkpoint(checkpoint_file(name))) if name else None
+
+
+def _sim_parameter(node: str, name: str) -> Any:
+    return file_parameter(config_file("sim_panda.yaml"), node, name)
 
 
 def run_series(

@@ -60,10 +60,6 @@ class Motion:
         last = self._segments[-1] if self._segments else None
         return last.start + last.duration if last else 0.0
 
-    def start_of(self, stage: str) -> float:
-        """Time [s] at which a stage begins; infinity where there is none of that name."""
-        return next((s.start for s in self._segments if s.stage == stage), float("inf"))
-
     def move_to(self, stage: str, pose: FloatArray, width: float) -> None:
         """Append a motion to `pose` [4], at rest there; the gripper goes to `width` [m] on the way.
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from salus_ros.interfaces import NANOSECONDS, Observation, PolicyState
-from salus_ros.replay.bag_writer import BagWriter, Storage
+from salus_ros.replay.bag_writer import BagWriter
 from salus_ros.replay.episode_entry import custom_data
 from salus_ros.replay.messages import MessageEncoder
 from salus_ros.replay.offered_qos import qos_of_graph
+from salus_ros.replay.storage import Storage
 from salus_ros.replay.topic import Message
 from salus_ros.sim.episode import EpisodeStatus
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from salus_ros.die_with_parent import DIE_WITH_PARENT, die_with_parent_if_asked
 from salus_ros.policy.registry import make_backend
-from salus_ros.replay.bag_writer import Storage
 from salus_ros.replay.episode_entry import described
 from salus_ros.replay.errors import BagError
+from salus_ros.replay.storage import Storage
 from salus_ros.signals.calibration import Calibration
 from salus_ros.sim.lockstep import EpisodeRun, Lockstep, LockstepConfig
 from salus_ros.sim.lockstep_series import ROBOT, panda_limits, sim_calibration

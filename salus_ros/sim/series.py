@@ -6,6 +6,8 @@ from salus_ros.sim.tasks import Task
 from salus_ros.sim.world import COLORS
 
 SEEDS_PER_SERIES = 10_000
+FIRST_UNSEEN_SEED = 1_000_000
+"""Seeds from here on are for evaluation: nothing is trained or chosen on them."""
 
 
 def episode_series(count: int, seed: int, instruction: str = "") -> list[tuple[str, int]]:

@@ -34,7 +34,6 @@ Samples = tuple[FloatArray, FloatArray, FloatArray]
 
 CUBIC_END = 8 / 27
 QUINTIC_ACCELERATION = 1.3 * CUBIC_END
-QUINTIC_JERK = 1 + 12 * CUBIC_END
 # The tests of `edge_is_smooth` admit a cubic's jerk of J + 2 * CUBIC_END * J.
 CUBIC_JERK = 1 + 2 * CUBIC_END
 KNOT_JERK = 4 / 9

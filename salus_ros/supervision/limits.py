@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import yaml
-
 from salus_ros.supervision.errors import LimitsError
 from salus_ros.supervision.workspace import Workspace
+from salus_ros.supervision.yaml_file import read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +92,7 @@ def load_limits(path: Path, joints: Sequence[str], gripper: str = "") -> RobotLi
 
     Raises LimitsError where the file can't be read or a limit is missing or senseless.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise LimitsError(f"{path}: can't be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise LimitsError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     try:
         return limits_from_mapping(content, joints, gripper)
     except LimitsError as error:

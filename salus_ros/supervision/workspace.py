@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from salus_ros.interfaces import FloatArray
 from salus_ros.supervision.arm_kinematics import JOINTS, POINT_NAMES, Posture, Tool, posture
 from salus_ros.supervision.errors import LimitsError
+from salus_ros.supervision.yaml_file import read_yaml
 
 # Whoever misses a unit (mm for m) shall notice.
 COORDINATE_MAX = 5.0
@@ -100,12 +100,7 @@ def load_workspace(path: Path, joints: int = JOINTS) -> Workspace:
 
     Raises LimitsError, one line, where it can't be read or something is missing or senseless.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise LimitsError(f"{path}: can't be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise LimitsError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if joints != JOINTS:
         raise LimitsError(f"{path}: the arm has {joints} joints, a Panda or FR3 has {JOINTS}")
     try:

@@ -13,12 +13,12 @@ torch = pytest.importorskip("torch")
 from flow_policies import saved, tiny_checkpoint  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from salus_ros.policy.description import sha256  # noqa: E402
 from salus_ros.policy.flow.checkpoint import (  # noqa: E402
     DESCRIPTION,
     SHIPPED,
     WEIGHTS,
     CheckpointError,
-    _sha256,
     load_checkpoint,
     save_checkpoint,
 )
@@ -85,7 +85,7 @@ def test_a_pickle_is_refused_without_being_opened(tmp_path):
 
 def test_a_pickle_in_the_place_of_the_weights_is_refused(folder):
     (folder / WEIGHTS).write_bytes(pickle.dumps({"a": 1}))
-    change(folder, sha256=_sha256(folder / WEIGHTS))
+    change(folder, sha256=sha256(folder / WEIGHTS))
     assert "no safetensors" in refusal(folder)
 
 
@@ -124,7 +124,7 @@ def test_weights_that_are_not_finite_are_refused(folder):
     state = load_file(folder / WEIGHTS)
     state["norm.weight"][0] = float("nan")
     save_file(state, folder / WEIGHTS)
-    change(folder, sha256=_sha256(folder / WEIGHTS))
+    change(folder, sha256=sha256(folder / WEIGHTS))
     assert "not finite" in refusal(folder)
 
 

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("mujoco")
 
 from salus_ros.bench import policy_study as study
+from salus_ros.sim.series import FIRST_UNSEEN_SEED
 from salus_ros.sim.tasks import TASKS
 
 
@@ -20,7 +21,7 @@ def result(i: int, success: bool, right: bool = True) -> study.Result:
 
 
 def test_each_instruction_has_as_many_episodes_and_no_seed_comes_twice():
-    series = study.episodes_of(5, study.FIRST_UNSEEN_SEED)
+    series = study.episodes_of(5, FIRST_UNSEEN_SEED)
     assert set(Counter(i for i, _ in series).values()) == {5} and len(series) == 40
     seeds = [seed for _, seed in series]
     assert len(set(seeds)) == 40 and min(seeds) >= 1_000_000

@@ -15,9 +15,10 @@ from mcap_ros2.decoder import DecoderFactory
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
-from salus_ros.replay.bag_writer import BagWriter, Storage
+from salus_ros.replay.bag_writer import BagWriter
 from salus_ros.replay.errors import BagError
 from salus_ros.replay.repair import is_whole, repair
+from salus_ros.replay.storage import Storage
 from salus_ros.replay.topic import Message
 
 STORE = get_typestore(Stores.ROS2_JAZZY)

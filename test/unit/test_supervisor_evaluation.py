@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import invoke
 from detector_episodes import IDENTITY, RANGES, STEP, episode, episodes
-from typer.testing import CliRunner
 
 from salus_ros.bench import supervisor_droid as droid
 from salus_ros.bench import supervisor_statistics as statistics
@@ -19,8 +19,6 @@ from salus_ros.bench.supervisor_faults import (
     inject,
 )
 from salus_ros.bench.supervisor_sequences import evaluate_sequences
-from salus_ros.cli.errors import UserError
-from salus_ros.cli.main import app
 from salus_ros.supervision.detectors import (
     DetectorBank,
     DetectorError,
@@ -270,15 +268,6 @@ def test_false_alarms_are_counted_where_there_are_some():
 
 
 # ---- the command line
-
-
-def invoke(*arguments):
-    """Exit code and what was said; as `main` does for expected errors."""
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if isinstance(result.exception, UserError):
-        return result.exception.exit_code, str(result.exception)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
 
 
 def test_evaluate_writes_the_promised_keys_and_a_report(tmp_path):

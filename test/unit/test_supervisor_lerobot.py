@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from command_line import invoke
 from detector_episodes import episode
 
 from salus_ros.bench.supervisor_lerobot import arm_columns, read_lerobot
@@ -150,19 +151,6 @@ def test_an_id_of_the_hub_is_fetched_and_without_its_package_it_is_said_how(tmp_
 
 
 # ---- the command line
-
-
-def invoke(*arguments):
-    from typer.testing import CliRunner
-
-    from salus_ros.cli.errors import UserError
-    from salus_ros.cli.main import app
-
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if isinstance(result.exception, UserError):
-        return result.exception.exit_code, str(result.exception)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
 
 
 def test_a_data_set_is_evaluated_on_episodes_that_the_calibration_never_saw(tmp_path):

@@ -6,7 +6,6 @@ they are refused.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from salus_ros.policy.description import read_description, sha256
 from salus_ros.policy.early_exit.narrowing import METHODS, Method, MlpWeights
 from salus_ros.policy.early_exit.settings import EarlyExitError, ExitSetting, setting_from_json
 from salus_ros.policy.probe import LREProbe
@@ -50,11 +50,6 @@ class EarlyExitParts:
                 f"early_exit is '{name}', but this checkpoint has: off, {', '.join(self.settings)}"
             )
         return self.settings[name]
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def save_early_exit(folder: Path, policy_weights: Path, parts: EarlyExitParts) -> None:
@@ -118,16 +113,11 @@ def _description(folder: Path) -> dict[str, Any]:
             raise EarlyExitError(
                 f"no {name} in {folder}: run `salus train early-exit`, or set early_exit to off"
             )
+    file = folder / DESCRIPTION
     try:
-        description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text())
-        number = description["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise EarlyExitError(f"{folder / DESCRIPTION} can't be read: {error}") from error
-    if number != FORMAT:
-        raise EarlyExitError(
-            f"{folder / DESCRIPTION} has format {number}, this version reads {FORMAT}: fit it again"
-        )
-    return description
+        return read_description(file, FORMAT, f"{file} has format", "fit it again")
+    except ValueError as error:
+        raise EarlyExitError(str(error)) from error
 
 
 def _probe(tensors: dict[str, Tensor], layer: int) -> LREProbe:

@@ -7,7 +7,6 @@ halves of different checkpoints are never put together.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from salus_ros.policy.description import read_description, sha256
 from salus_ros.policy.flow.config import FORMAT, FlowConfig, config_from_json
 from salus_ros.policy.flow.network import FlowNetwork
 from salus_ros.policy.flow.state import Normalisation
@@ -60,7 +60,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "config": checkpoint.config.to_json(),
         "normalisation": normalisation,
-        "sha256": _sha256(folder / WEIGHTS),
+        "sha256": sha256(folder / WEIGHTS),
         "training": checkpoint.training,
     }
     (folder / DESCRIPTION).write_text(json.dumps(description) + "\n")
@@ -80,7 +80,7 @@ def load_checkpoint(folder: Path | None = None) -> Checkpoint:
         digest = description["sha256"]
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / DESCRIPTION} doesn't fit: {error}") from error
-    if digest != _sha256(folder / WEIGHTS):
+    if digest != sha256(folder / WEIGHTS):
         raise CheckpointError(f"{folder}: {WEIGHTS} isn't the one that {DESCRIPTION} describes")
     return Checkpoint(_network(folder, config), normalisation, description.get("training", {}))
 
@@ -93,19 +93,11 @@ def _description(folder: Path) -> dict[str, Any]:
             why = f" ({pickles[0]} is a pickle: only safetensors are loaded)" if pickles else ""
             raise CheckpointError(f"no {name} in {folder}{why}: give a folder with a checkpoint")
     try:
-        description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text())
-        number = description["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder / DESCRIPTION} can't be read: {error}") from error
-    if number != FORMAT:
-        raise CheckpointError(
-            f"{folder} has checkpoint format {number}, this version reads {FORMAT}: train again"
+        return read_description(
+            folder / DESCRIPTION, FORMAT, f"{folder} has checkpoint format", "train again"
         )
-    return description
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def _normalisation(values: dict[str, Any], config: FlowConfig) -> Normalisation:
