@@ -1,0 +1,1 @@
+"""Low-bit weights: packing, kernels, and what puts them into a policy."""
