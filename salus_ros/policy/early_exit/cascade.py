@@ -26,7 +26,8 @@ ROUTE = "chunk"
 
 def quick_risk(probe: LREProbe, tokens: Tensor) -> float:
     """`probe.sequence_risk` of one sequence [1, tokens, width]."""
-    low = functional.linear(tokens[0].clamp(-LARGEST_STATE, LARGEST_STATE), probe.down.weight)
+    hidden = tokens[0].to(probe.down.weight.dtype).clamp(-LARGEST_STATE, LARGEST_STATE)
+    low = functional.linear(hidden, probe.down.weight)
     low = functional.layer_norm(
         low, low.shape[-1:], probe.norm.weight, probe.norm.bias, probe.norm.eps
     )

@@ -25,10 +25,13 @@ from salus_ros.policy.flow.flow import ExpertStep, held_of
 from salus_ros.policy.flow.guidance import Guide
 from salus_ros.policy.flow.images import scaled
 from salus_ros.policy.flow.instructions import word_indices
-from salus_ros.policy.flow.network import FlowNetwork, Prefix
+from salus_ros.policy.flow.network import FlowNetwork, Mlp, Prefix
 from salus_ros.policy.flow.sampler import EagerSampler, Sampler, make_sampler
 from salus_ros.policy.flow.smoothing import smoothing_matrices
-from salus_ros.policy.flow.state import GRIPPER_SCALE, state_vector
+from salus_ros.policy.flow.speculative import SpeculativeSampler, make_speculative
+from salus_ros.policy.flow.state import GRIPPER_SCALE, Normalisation, state_vector
+from salus_ros.policy.quantization.packing import QuantizationError
+from salus_ros.policy.quantization.precision import set_precision
 from salus_ros.signals.distribution import distribution_of_samples
 from salus_ros.sim.gripper import MAX_WIDTH
 
@@ -45,8 +48,11 @@ class FlowBackend:
     trained. dropout_passes: stochastic passes whose spread replaces that of the noise draws
     (MC dropout); 0: none. seed: of the noise, which is the same for every chunk, so that
     successive chunks agree. early_exit: setting of the checkpoint's early exit; "" and "off": none.
+    precision: of the weights (see quantization/precision.py); "" is float32. draft_steps: flow
+    steps of a draft that the full sampler verifies (see speculative.py); 0: none.
 
-    Raises CheckpointError, in one line, where policy and robot don't fit.
+    Raises CheckpointError, in one line, where policy and robot don't fit, ValueError where options
+    don't.
     """
 
     privileged = False
@@ -64,6 +70,8 @@ class FlowBackend:
         dropout_passes: int = 0,
         seed: int = 0,
         early_exit: str = "",
+        precision: str = "",
+        draft_steps: int = 0,
     ) -> None:
         folder = Path(checkpoint).expanduser() if checkpoint else SHIPPED
         loaded = load_checkpoint(folder)
@@ -97,23 +105,45 @@ class FlowBackend:
             self._network = loaded.network.to(self._device).requires_grad_(False)
             self._noise = noise.to(self._device)
             self._exits = _exit_rule(early_exit, folder, self._network)
-            self._make_samplers()
+            _set_precision(self._network, precision or "float32")
+            self._make_samplers(draft_steps)
 
-    def _make_samplers(self) -> None:
+    def _make_samplers(self, draft_steps: int) -> None:
         config, device = self._config, self._device
         shares = self._exits.skips if self._exits else (0.0,)
-        steps = {share: ExpertStep(self._network.expert, self._steps, share) for share in shares}
         tokens = len(config.cameras) * config.image_tokens + 2
         size = config.width // config.heads
-        example = torch.zeros(1, config.heads, tokens, size, device=device)
+        kind = self._network.dtype
+        example = torch.zeros(1, config.heads, tokens, size, device=device, dtype=kind)
         held = (example,) * (2 * config.expert_layers)
         # One for each share of MLP channels that early exit may skip: a graph has no branches.
-        self._samplers: dict[float, Sampler] = {
-            share: make_sampler(self._mode, step, self._steps, self._noise, held)
-            for share, step in steps.items()
+        self._samplers: dict[float, Sampler | SpeculativeSampler] = {
+            share: self._sampler(share, draft_steps, (self._noise, *held)) for share in shares
         }
         full = ExpertStep(self._network.expert, self._steps)
         self._stochastic = EagerSampler(full, self._steps)
+
+    def _sampler(
+        self, share: float, draft_steps: int, example: tuple[Tensor, ...]
+    ) -> Sampler | SpeculativeSampler:
+        expert, (noise, *held) = self._network.expert, example
+        step = ExpertStep(expert, self._steps, share)
+        if not draft_steps:
+            return make_sampler(self._mode, step, self._steps, noise, held)
+        steps = self._steps, draft_steps
+        draft = ExpertStep(expert, draft_steps, share)
+        return make_speculative(self._mode, step, draft, steps, example)
+
+    @property
+    def drafts(self) -> tuple[int, int]:
+        """How many drafts were accepted, and how many there were."""
+        kinds = [s for s in self._samplers.values() if isinstance(s, SpeculativeSampler)]
+        return sum(s.accepted for s in kinds), sum(s.drafted for s in kinds)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Of states and actions."""
+        return self._normalisation
 
     @property
     def network(self) -> FlowNetwork:
@@ -143,7 +173,9 @@ class FlowBackend:
         """Each share's: blank images use one, and a traced function compiles in its first runs."""
         config = self._config
         tokens = len(config.cameras) * config.image_tokens + 2
-        hidden = torch.zeros(1, tokens, config.width, device=self._device)
+        hidden = torch.zeros(
+            1, tokens, config.width, device=self._device, dtype=self._network.dtype
+        )
         held = held_of(self._network.prefix(hidden))
         for sampler in self._samplers.values():
             sampler(self._noise, held, None)
@@ -330,6 +362,16 @@ def _exit_rule(name: str, folder: Path, network: FlowNetwork) -> ExitRule | None
         return ExitRule(probes, parts.setting(name), network.config.layers)
     except EarlyExitError as error:
         raise CheckpointError(str(error)) from error
+
+
+def _set_precision(network: FlowNetwork, precision: str) -> None:
+    try:
+        set_precision(network, precision)
+    except QuantizationError as error:
+        raise CheckpointError(str(error)) from error
+    for module in network.modules():
+        if isinstance(module, Mlp):
+            module.cast_narrow(network.dtype)
 
 
 def _device(name: str) -> torch.device:

@@ -59,7 +59,7 @@ class Stem(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""
-        x = (image - 0.5) * 2.0
+        x = ((image - 0.5) * 2.0).to(self.layers[0].weight.dtype)
         for layer in self.layers:
             x = functional.relu(layer(x))
         return x
@@ -116,6 +116,10 @@ class Mlp(nn.Module):
         self.up = nn.Linear(width, hidden)
         self.down = nn.Linear(hidden, width if out is None else out)
         self.narrow: dict[float, Narrow] = {}
+
+    def cast_narrow(self, kind: torch.dtype) -> None:
+        """To what the rest of the network computes in."""
+        self.narrow = {skip: Narrow(*(t.to(kind) for t in n)) for skip, n in self.narrow.items()}
 
     def forward(self, x: Tensor, skip: float = 0.0) -> Tensor:
         """[..., width] -> [..., out]; skip: a key of `narrow`, or 0 for the whole MLP."""
@@ -223,7 +227,8 @@ class Expert(nn.Module):
             torch.linspace(0.0, math.log(1000.0), 32, device=time.device, dtype=torch.float32)
         )
         angles = time.float()[:, None] * frequencies
-        embedded = functional.silu(self.time(torch.cat([angles.sin(), angles.cos()], -1)))
+        waves = torch.cat([angles.sin(), angles.cos()], -1).to(self.place.dtype)
+        embedded = functional.silu(self.time(waves))
         return tuple(layer.modulation(embedded)[:, None] for layer in self.layers)
 
     def forward(
@@ -233,16 +238,18 @@ class Expert(nn.Module):
         modulations: tuple[Tensor, ...],
         skip: float = 0.0,
     ) -> Tensor:
-        """noisy [batch, rows, dims] normalised -> clean chunk, likewise.
+        """noisy [batch, rows, dims] normalised -> clean chunk, likewise, in the input's type.
 
         skip: share of the MLPs' channels that is left out.
         """
         batch = len(noisy)
-        x = self.enter(noisy.reshape(batch, self.config.action_tokens, -1)) + self.place
+        noise = noisy.reshape(batch, self.config.action_tokens, -1).to(self.place.dtype)
+        x = self.enter(noise) + self.place
         layers = zip(self.layers, prefix.keys, prefix.values, modulations, strict=True)
         for layer, key, value, modulation in layers:
             x = layer(x, key, value, modulation, skip)
-        return self.leave(self.norm(x)).reshape(batch, self.config.rows, self.config.dims)
+        clean = self.leave(self.norm(x)).reshape(batch, self.config.rows, self.config.dims)
+        return clean.to(noisy.dtype)
 
 
 class FlowNetwork(nn.Module):
@@ -263,6 +270,11 @@ class FlowNetwork(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.expert = Expert(config)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self.expert.place.dtype
+
     def see(self, images: Tensor) -> Scene:
         """images [batch, cameras, 3, size, size] in [0, 1]."""
         stems = enumerate(self.stems)
@@ -276,7 +288,8 @@ class FlowNetwork(nn.Module):
         instruction = self.instruction(self.words(words).flatten(1))
         poolings = zip(self.poolings, scene.features, strict=True)
         images = [pool(features, instruction) for pool, features in poolings]
-        return torch.cat([*images, instruction[:, None], self.state(state)[:, None]], 1)
+        measured = self.state(state.to(self.dtype))
+        return torch.cat([*images, instruction[:, None], measured[:, None]], 1)
 
     def encode(self, tokens: Tensor, after_layer: AfterLayer = run_in_full) -> Tensor:
         """The prefix's last hidden states [batch, tokens, width]."""
