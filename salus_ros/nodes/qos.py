@@ -26,6 +26,10 @@ EVENTS = _keep_last(
     100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 
+# A recorder must get every part, also where it was held up for some seconds; who joins late has no
+# use for the parts before.
+TRACE = _keep_last(100, reliability=ReliabilityPolicy.RELIABLE)
+
 # A recorder must see every command, whatever it is doing at the moment.
 EVERY_COMMAND = _keep_last(1000, reliability=ReliabilityPolicy.RELIABLE)
 

@@ -43,6 +43,7 @@ RECORDED: dict[str, tuple[type, QoSProfile]] = {
     topics.FAILURE_PREDICTION: (salus_msgs.msg.FailurePrediction, qos.SIGNALS),
     topics.SUPERVISOR_STATE: (salus_msgs.msg.SupervisorState, qos.STATE),
     topics.INTERVENTIONS: (salus_msgs.msg.Intervention, qos.EVENTS),
+    topics.GATE_TRACE: (salus_msgs.msg.GateTrace, qos.TRACE),
     topics.SIM_EPISODE: (salus_msgs.msg.Episode, qos.EVENTS),
     topics.EPISODE_LABEL: (salus_msgs.msg.Episode, qos.EVENTS),
     topics.SIM_BLOCKS: (MarkerArray, qos.SENSOR),

@@ -18,6 +18,7 @@ from rclpy.clock_type import ClockType
 from rclpy.guard_condition import GuardCondition
 from rclpy.parameter import Parameter as RosParameter
 from salus_msgs.msg import FailurePrediction as FailurePredictionMessage
+from salus_msgs.msg import GateTrace as GateTraceMessage
 from salus_msgs.msg import Intervention as InterventionMessage
 from salus_msgs.msg import RobotMode as RobotModeMessage
 from salus_msgs.msg import SupervisorState as SupervisorStateMessage
@@ -27,7 +28,7 @@ from std_msgs.msg import Header
 from salus_ros.interfaces import ActionChunk, Instant, JointState, nanoseconds, seconds
 from salus_ros.nodes import conversions, qos, realtime, topics
 from salus_ros.nodes.command_output import CommandOutput
-from salus_ros.nodes.detector_parameters import load_detectors
+from salus_ros.nodes.detector_parameters import CALIBRATION, load_detectors
 from salus_ros.nodes.gate_parameters import gate_config
 from salus_ros.nodes.joint_input import joint_callback
 from salus_ros.nodes.journal_parameters import open_journal
@@ -38,9 +39,10 @@ from salus_ros.nodes.robot_description import configured_limits
 from salus_ros.nodes.robot_modes import robot_report
 from salus_ros.nodes.run import run
 from salus_ros.nodes.supervisor_parameters import PARAMETERS
+from salus_ros.nodes.trace_message import trace_message
 from salus_ros.supervision.errors import GateRefusal
-from salus_ros.supervision.gate import SafetyGate
 from salus_ros.supervision.gate_state import REQUEST_REASONS
+from salus_ros.supervision.gate_trace import TracedGate
 from salus_ros.supervision.journal.records import intervention_record, life_record
 from salus_ros.supervision.modes import Mode
 from salus_ros.supervision.reconfiguration import TUNABLE
@@ -85,7 +87,8 @@ class SafetySupervisor(ManagedNode):
         self._output = CommandOutput(self, self._names, self._gripper)
         columns = (*self._names, *([self._gripper] if self._gripper else []))
         config = gate_config(self, self._required_heartbeats())
-        self._gate = SafetyGate(config, limits, load_detectors(self, columns))
+        detectors = load_detectors(self, columns)
+        self._gate = TracedGate(config, limits, detectors, self.parameter(CALIBRATION.name))
         self._journal = open_journal(self)
         self.finally_do(self._journal.close)
         self._reasons: Sequence[str] = ()
@@ -96,6 +99,7 @@ class SafetySupervisor(ManagedNode):
         self._published_key: object = None
         self._states = self.publish_on(SupervisorStateMessage, topics.SUPERVISOR_STATE, qos.STATE)
         self._interventions = self.publish_on(InterventionMessage, topics.INTERVENTIONS, qos.EVENTS)
+        self._traces = self.publish_on(GateTraceMessage, topics.GATE_TRACE, qos.TRACE)
         self._plans = PlanInput(self, limits, self._take_chunk, self._refuse_message)
         self._listen()
         self._keep_memory_and_garbage_quiet()
@@ -308,6 +312,7 @@ class SafetySupervisor(ManagedNode):
         state, head = self._gate.state(now), self._journal.head
         message = conversions.supervisor_state_message(state, now.ros, self._realtime, head)
         self._states.publish(message)
+        self._traces.publish(trace_message(self._gate.trace.take(), now.ros))
 
     # Input.
 

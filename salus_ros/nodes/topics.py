@@ -20,6 +20,7 @@ SIGNALS = "/salus/signals"
 FAILURE_PREDICTION = "/salus/failure_prediction"
 SUPERVISOR_STATE = "/salus/supervisor_state"
 INTERVENTIONS = "/salus/interventions"
+GATE_TRACE = "/salus/gate_trace"
 HEARTBEAT = "/salus/heartbeat"
 DIAGNOSTICS = "/diagnostics"
 
