@@ -11,6 +11,7 @@ NODES = [
     "safety_supervisor",
     "lifecycle_manager",
     "sim_rig",
+    "franka_bridge",
 ]
 
 setup(

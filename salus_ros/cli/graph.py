@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from salus_ros.cli.errors import USAGE, UserError
-from salus_ros.cli.processes import MANAGER, RIG, SUPERVISOR, NodeProcess
+from salus_ros.cli.processes import BRIDGE, MANAGER, RIG, SUPERVISOR, NodeProcess
 from salus_ros.resources import config_file
 
 GRAPH = (SUPERVISOR, "failure_predictor", "signal_publisher", "vla_policy", MANAGER)
@@ -41,7 +41,7 @@ def parameter_file(name: str) -> Path:
 
 
 def _check_yaml(path: Path) -> None:
-    known = {*GRAPH, RIG}
+    known = {*GRAPH, RIG, BRIDGE}
     try:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
@@ -60,8 +60,12 @@ def _check_yaml(path: Path) -> None:
 def graph_processes(
     config: Path, sim: bool, parameters: Mapping[str, Mapping[str, object]]
 ) -> list[NodeProcess]:
-    """The processes to start; `parameters` by node, over the file's."""
-    names = (RIG, *GRAPH) if sim else GRAPH
+    """The processes to start; `parameters` by node, over the file's.
+
+    A robot's own node goes with them where the file has a section for it.
+    """
+    robot = (BRIDGE,) if BRIDGE in yaml.safe_load(config.read_text()) else ()
+    names = (RIG, *GRAPH) if sim else (*robot, *GRAPH)
     return [NodeProcess(name, config, parameters.get(name, {})) for name in names]
 
 

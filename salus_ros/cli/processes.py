@@ -20,9 +20,10 @@ RIG = "sim_rig"
 SUPERVISOR = "safety_supervisor"
 MANAGER = "lifecycle_manager"
 POLICY = "vla_policy"
+BRIDGE = "franka_bridge"
 # The order in which they are ended: what feeds the supervisor goes before it, and the robot last,
 # so that the supervisor can finish its stop.
-ENDING_ORDER = (MANAGER, POLICY, "signal_publisher", "failure_predictor", SUPERVISOR, RIG)
+ENDING_ORDER = (MANAGER, POLICY, "signal_publisher", "failure_predictor", SUPERVISOR, BRIDGE, RIG)
 
 PATIENCE = 5.0  # s; how long a node may take to end before it is killed
 
@@ -111,7 +112,7 @@ class ProcessGroup:
             process = self.processes[name]
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
-            if name in (MANAGER, SUPERVISOR, RIG):
+            if name in (MANAGER, SUPERVISOR, BRIDGE, RIG):
                 _wait(process)
         for process in self.processes.values():
             _wait(process)

@@ -17,8 +17,13 @@ URDF_PARAMETERS = (
     Parameter(
         "limits_from_urdf",
         False,
-        f"Take position and velocity limits from the URDF on {topics.ROBOT_DESCRIPTION}, too: "
+        "Take position and velocity limits from the URDF on robot_description_topic, too: "
         "the tighter of both wins. Accelerations and jerks always come from `limits`.",
+    ),
+    Parameter(
+        "robot_description_topic",
+        topics.ROBOT_DESCRIPTION,
+        "Where the URDF is; another one where the robot's driver has a namespace.",
     ),
     Parameter("urdf_timeout", 5.0, "How long configuring waits for that URDF [s].", 0.1, 60.0),
 )
@@ -42,13 +47,13 @@ def configured_limits(node: ManagedNode) -> RobotLimits:
 
 
 def _description(node: ManagedNode) -> str:
-    timeout = node.parameter("urdf_timeout")
+    topic, timeout = node.parameter("robot_description_topic"), node.parameter("urdf_timeout")
     found, message = wait_for_message(
-        String, node, topics.ROBOT_DESCRIPTION, qos_profile=qos.STATE, time_to_wait=timeout
+        String, node, topic, qos_profile=qos.STATE, time_to_wait=timeout
     )
     if not found:
         raise ConfigurationError(
-            f"no URDF on {topics.ROBOT_DESCRIPTION} within {timeout:g} s: start "
+            f"no URDF on {topic} within {timeout:g} s: start "
             "robot_state_publisher, or set limits_from_urdf to false"
         )
     return str(message.data)

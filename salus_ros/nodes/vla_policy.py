@@ -19,6 +19,7 @@ from visualization_msgs.msg import MarkerArray
 
 from salus_ros.interfaces import Instant, JointState
 from salus_ros.nodes import conversions, qos, topics
+from salus_ros.nodes.camera_topics import chosen_topics
 from salus_ros.nodes.joint_input import joint_callback
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.parameters import Parameter
@@ -75,6 +76,11 @@ PARAMETERS = (
     *ROBOT_PARAMETERS,
     Parameter("policy", DEFAULT_BACKEND, "Policy to run.", choices=BACKEND_NAMES),
     *POLICY_OPTIONS,
+    Parameter(
+        "camera_topics",
+        "",
+        "Topics of cameras that aren't on /camera/<name>/image_raw: front=/zed/rgb/image, ...",
+    ),
     Parameter(
         "merging", "latest", "How a new chunk is merged with the plan.", choices=MERGING_MODES
     ),
@@ -188,11 +194,18 @@ class VlaPolicy(ManagedNode):
         # whose publisher a latched subscription would not hear.
         self.subscribe(String, topics.INSTRUCTION, self._on_instruction, qos.STATE)
         self.subscribe(String, topics.INSTRUCTION, self._on_instruction, qos.PLAN)
-        for camera in self._backend.cameras:
-            topic = topics.CAMERA.format(camera=camera)
+        for camera, topic in self._camera_topics().items():
             self.subscribe(Image, topic, self._image_callback(camera), qos.SENSOR)
         if self._backend.privileged:
             self.subscribe(MarkerArray, topics.SIM_BLOCKS, self._on_blocks, qos.SENSOR)
+
+    def _camera_topics(self) -> dict[str, str]:
+        """Topic of each of the policy's cameras. Raises ConfigurationError."""
+        usual = {name: topics.CAMERA.format(camera=name) for name in self._backend.cameras}
+        try:
+            return usual | chosen_topics(self.parameter("camera_topics"), usual)
+        except ValueError as error:
+            raise ConfigurationError(f"camera_topics: {error}") from error
 
     def activate(self) -> None:
         """Start inferring under a new source id."""
