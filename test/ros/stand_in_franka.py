@@ -13,7 +13,7 @@ from franka_msgs.action import Grasp, Move
 from franka_msgs.msg import FrankaRobotState
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -22,7 +22,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 NAMES = [f"fr3_joint{k}" for k in range(1, 8)]
 HOME = np.array([0.0, -0.3, 0.0, -2.0, 0.0, 1.7, 0.8])
-PERIOD = 0.005
+PERIOD = 0.01
 FASTEST = 2.62  # rad/s
 OBJECT = 0.03  # m between the fingers
 PUSH = 0.25  # rad
@@ -43,37 +43,24 @@ def quintic(start, end, duration, time):
     return q, v, a
 
 
-class StandIn(Node):
-    """See the module."""
+class Arm(Node):
+    """Arm and robot state."""
 
     def __init__(self):
-        super().__init__("stand_in", namespace="/fr3")
+        super().__init__("stand_in_arm", namespace="/fr3")
         self.state = (HOME, np.zeros(7), np.zeros(7))
         self.knots, self.mode, self.errors = [], FrankaRobotState.ROBOT_MODE_MOVE, []
-        self.width, self.silent, self.pushed_until = 0.08, False, 0.0
-        together = ReentrantCallbackGroup()
+        self.silent, self.pushed_until = False, 0.0
         publish = self.create_publisher
         self.joints = publish(JointState, "franka/joint_states", 10)
-        self.fingers = publish(JointState, "franka_gripper/joint_states", 1)
         self.states = publish(FrankaRobotState, "franka_robot_state_broadcaster/robot_state", 10)
-        self.goals = publish(String, "stand_in/goals", 10)
         topic = "joint_trajectory_controller/joint_trajectory"
         self.create_subscription(JointTrajectory, topic, self.on_trajectory, 10)
         for name in ("reflex", "recover", "push"):
             answer = self.answering(getattr(self, name))
             self.create_service(Trigger, f"stand_in/{name}", answer)
         self.create_service(SetBool, "stand_in/silence", self.on_silence)
-        for name, kind in (("move", Move), ("grasp", Grasp)):
-            ActionServer(
-                self,
-                kind,
-                f"franka_gripper/{name}",
-                lambda goal, name=name, kind=kind: self.go(name, kind, goal),
-                callback_group=together,
-                cancel_callback=lambda _: CancelResponse.ACCEPT,
-            )
         self.create_timer(PERIOD, self.tick)
-        self.create_timer(1 / 15, self.tell_fingers)
 
     def answering(self, do):
         def answer(_, response):
@@ -86,8 +73,6 @@ class StandIn(Node):
     def on_silence(self, request, response):
         self.silent, response.success = request.data, True
         return response
-
-    # The arm.
 
     def seconds(self):
         return self.get_clock().now().nanoseconds * 1e-9
@@ -154,7 +139,26 @@ class StandIn(Node):
         """Somebody moves the arm aside, within a second."""
         self.pushed_until = time.monotonic() + 1.0
 
-    # The hand.
+
+class Hand(Node):
+    """The gripper and its actions."""
+
+    def __init__(self):
+        super().__init__("stand_in_hand", namespace="/fr3")
+        self.width = 0.08
+        self.fingers = self.create_publisher(JointState, "franka_gripper/joint_states", 1)
+        self.goals = self.create_publisher(String, "stand_in/goals", 10)
+        together = ReentrantCallbackGroup()
+        for name, kind in (("move", Move), ("grasp", Grasp)):
+            ActionServer(
+                self,
+                kind,
+                f"franka_gripper/{name}",
+                lambda goal, name=name, kind=kind: self.go(name, kind, goal),
+                callback_group=together,
+                cancel_callback=lambda _: CancelResponse.ACCEPT,
+            )
+        self.create_timer(1 / 15, self.tell_fingers)
 
     def tell_fingers(self):
         message = JointState(name=["fr3_finger_joint1", "fr3_finger_joint2"])
@@ -180,11 +184,12 @@ class StandIn(Node):
 
 def main():
     rclpy.init()
-    executor = MultiThreadedExecutor(4)
-    node = StandIn()
-    executor.add_node(node)
-    threading.Thread(target=executor.spin, daemon=True).start()
-    threading.Event().wait()
+    hands = MultiThreadedExecutor(2)
+    hands.add_node(Hand())
+    threading.Thread(target=hands.spin, daemon=True).start()
+    arm = SingleThreadedExecutor()
+    arm.add_node(Arm())
+    arm.spin()
 
 
 if __name__ == "__main__":
