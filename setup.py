@@ -27,6 +27,7 @@ setup(
         ("share/salus_ros", ["package.xml"]),
         ("share/salus_ros/launch", [str(path) for path in Path("launch").glob("*.launch.py")]),
         ("share/salus_ros/config", [str(path) for path in Path("config").glob("*.[nsxy]*")]),
+        ("share/salus_ros/config/presets", [str(p) for p in Path("config/presets").glob("*.yaml")]),
     ],
     install_requires=[
         "numpy",
@@ -40,7 +41,8 @@ setup(
     ],
     extras_require={
         "sim": ["gym-hil", "mujoco<3.9"],
-        "policy": ["torch<2.11"],
+        # nvidia-ml-py tells the energy of a GPU.
+        "policy": ["nvidia-ml-py", "torch<2.11"],
         # LeRobot 0.5 needs Python 3.12; torchao 0.16 breaks its import of diffusers.
         "lerobot": ["lerobot[smolvla]==0.4.4", "torchao==0.15.0"],
         # LeRobot data sets: recordings for `salus calibrate` and `evaluate supervisor`, and the

@@ -12,6 +12,7 @@ from salus_ros.cli import (
     bench,
     bench_sampler,
     calibrate,
+    compile,
     demo,
     doctor,
     evaluate,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command(name="doctor")(doctor.doctor)
 app.command(name="demo")(demo.demo)
 app.command(name="up")(up.up)
+app.command(name="compile")(compile.compile_policy)
 bench.app.command(name="sampler")(bench_sampler.sampler)
 app.add_typer(bench.app, name="bench")
 evaluate.app.command(name="early-exit")(evaluate_early_exit.early_exit)

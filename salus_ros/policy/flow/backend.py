@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +26,21 @@ from salus_ros.policy.flow.flow import ExpertStep, held_of
 from salus_ros.policy.flow.guidance import Guide
 from salus_ros.policy.flow.images import scaled
 from salus_ros.policy.flow.instructions import word_indices
-from salus_ros.policy.flow.network import FlowNetwork, Mlp, Prefix
+from salus_ros.policy.flow.network import FlowNetwork, Prefix
 from salus_ros.policy.flow.sampler import EagerSampler, Sampler, make_sampler
 from salus_ros.policy.flow.smoothing import smoothing_matrices
 from salus_ros.policy.flow.speculative import SpeculativeSampler, make_speculative
 from salus_ros.policy.flow.state import GRIPPER_SCALE, Normalisation, state_vector
 from salus_ros.policy.quantization.packing import QuantizationError
-from salus_ros.policy.quantization.precision import set_precision
+from salus_ros.policy.quantization.precision import make_exact, set_precision
 from salus_ros.signals.distribution import distribution_of_samples
 from salus_ros.sim.gripper import MAX_WIDTH
 
 WARM_UP_RUNS = 3
+
+
+SLOWEST, FASTEST = 0.5, 1.5
+"""Of the demonstrations' speed: farther off, the policy sees what it has not learned from."""
 
 
 class FlowBackend:
@@ -48,6 +53,7 @@ class FlowBackend:
     trained. dropout_passes: stochastic passes whose spread replaces that of the noise draws
     (MC dropout); 0: none. seed: of the noise, which is the same for every chunk, so that
     successive chunks agree. early_exit: setting of the checkpoint's early exit; "" and "off": none.
+    speed: of its motions over that of its demonstrations, SLOWEST to FASTEST.
     precision: of the weights (see quantization/precision.py); "" is float32. draft_steps: flow
     steps of a draft that the full sampler verifies (see speculative.py); 0: none.
 
@@ -70,12 +76,13 @@ class FlowBackend:
         dropout_passes: int = 0,
         seed: int = 0,
         early_exit: str = "",
+        speed: float = 1.0,
         precision: str = "",
         draft_steps: int = 0,
     ) -> None:
         folder = Path(checkpoint).expanduser() if checkpoint else SHIPPED
         loaded = load_checkpoint(folder)
-        config = self._config = loaded.config
+        config = self._config = _paced(loaded.config, speed)
         _check_robot(tuple(joint_names) or config.joint_names, gripper_name, loaded.config)
         if dropout_passes and not config.dropout:
             raise CheckpointError(
@@ -106,9 +113,20 @@ class FlowBackend:
             self._noise = noise.to(self._device)
             self._exits = _exit_rule(early_exit, folder, self._network)
             _set_precision(self._network, precision or "float32")
-            self._make_samplers(draft_steps)
+            self._draft_steps = draft_steps
+            self._make_samplers()
 
-    def _make_samplers(self, draft_steps: int) -> None:
+    def make_exact(self) -> None:
+        """Go over to plain float32 arithmetic with the same weights, one operation at a time.
+
+        For comparison with the kernels that this policy would run on.
+        """
+        make_exact(self._network)
+        self._network.cast_narrow()
+        self._mode = "eager"
+        self._make_samplers()
+
+    def _make_samplers(self) -> None:
         config, device = self._config, self._device
         shares = self._exits.skips if self._exits else (0.0,)
         tokens = len(config.cameras) * config.image_tokens + 2
@@ -118,20 +136,18 @@ class FlowBackend:
         held = (example,) * (2 * config.expert_layers)
         # One for each share of MLP channels that early exit may skip: a graph has no branches.
         self._samplers: dict[float, Sampler | SpeculativeSampler] = {
-            share: self._sampler(share, draft_steps, (self._noise, *held)) for share in shares
+            share: self._sampler(share, (self._noise, *held)) for share in shares
         }
         full = ExpertStep(self._network.expert, self._steps)
         self._stochastic = EagerSampler(full, self._steps)
 
-    def _sampler(
-        self, share: float, draft_steps: int, example: tuple[Tensor, ...]
-    ) -> Sampler | SpeculativeSampler:
+    def _sampler(self, share: float, example: tuple[Tensor, ...]) -> Sampler | SpeculativeSampler:
         expert, (noise, *held) = self._network.expert, example
         step = ExpertStep(expert, self._steps, share)
-        if not draft_steps:
+        if not self._draft_steps:
             return make_sampler(self._mode, step, self._steps, noise, held)
-        steps = self._steps, draft_steps
-        draft = ExpertStep(expert, draft_steps, share)
+        steps = self._steps, self._draft_steps
+        draft = ExpertStep(expert, self._draft_steps, share)
         return make_speculative(self._mode, step, draft, steps, example)
 
     @property
@@ -364,14 +380,19 @@ def _exit_rule(name: str, folder: Path, network: FlowNetwork) -> ExitRule | None
         raise CheckpointError(str(error)) from error
 
 
+def _paced(config: FlowConfig, speed: float) -> FlowConfig:
+    """Rows `speed` times as close in time."""
+    if not SLOWEST <= speed <= FASTEST:
+        raise ValueError(f"speed is {speed:g}: allowed is {SLOWEST:g} to {FASTEST:g}")
+    return replace(config, time_step=round(config.time_step / speed))
+
+
 def _set_precision(network: FlowNetwork, precision: str) -> None:
     try:
         set_precision(network, precision)
     except QuantizationError as error:
         raise CheckpointError(str(error)) from error
-    for module in network.modules():
-        if isinstance(module, Mlp):
-            module.cast_narrow(network.dtype)
+    network.cast_narrow()
 
 
 def _device(name: str) -> torch.device:

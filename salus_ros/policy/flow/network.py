@@ -117,10 +117,6 @@ class Mlp(nn.Module):
         self.down = nn.Linear(hidden, width if out is None else out)
         self.narrow: dict[float, Narrow] = {}
 
-    def cast_narrow(self, kind: torch.dtype) -> None:
-        """To what the rest of the network computes in."""
-        self.narrow = {skip: Narrow(*(t.to(kind) for t in n)) for skip, n in self.narrow.items()}
-
     def forward(self, x: Tensor, skip: float = 0.0) -> Tensor:
         """[..., width] -> [..., out]; skip: a key of `narrow`, or 0 for the whole MLP."""
         if not skip:
@@ -274,6 +270,16 @@ class FlowNetwork(nn.Module):
     def dtype(self) -> torch.dtype:
         """What it computes in."""
         return self.expert.place.dtype
+
+    def narrow_mlps(self) -> list[Mlp]:
+        """Those that early exit can narrow, if it is installed."""
+        return [module for module in self.modules() if isinstance(module, Mlp) and module.narrow]
+
+    def cast_narrow(self) -> None:
+        """Let narrow MLPs compute in what all else does."""
+        for mlp in self.narrow_mlps():
+            pairs = mlp.narrow.items()
+            mlp.narrow = {skip: Narrow(*(t.to(self.dtype) for t in n)) for skip, n in pairs}
 
     def see(self, images: Tensor) -> Scene:
         """images [batch, cameras, 3, size, size] in [0, 1]."""

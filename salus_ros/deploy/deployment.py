@@ -1,0 +1,100 @@
+"""The compiled configuration as a file that the policy node loads; free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from salus_ros.deploy.levers import CompileError
+from salus_ros.deploy.machine import differences, this_machine
+
+FORMAT = 1
+HEAD = "# Made by `salus compile`; parameter `deploy` of vla_policy. Measured on what it names.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """policy, options, execution_horizon: for the policy node. digest: SHA-256 of its weights.
+
+    axes, intervals: what was measured. hardware, versions, commit: where.
+    """
+
+    policy: str
+    options: Mapping[str, Any]
+    execution_horizon: int
+    digest: str
+    axes: Mapping[str, Any]
+    intervals: Mapping[str, Any]
+    levers: Mapping[str, Any]
+    budget: Mapping[str, Any]
+    plan: Mapping[str, int]
+    hardware: Mapping[str, Any]
+    versions: Mapping[str, str]
+    commit: str
+
+    @property
+    def device(self) -> str:
+        """Cpu or cuda."""
+        return str(self.options.get("device") or ("cuda" if self.hardware.get("gpu") else "cpu"))
+
+    def other_hardware(self, here: Mapping[str, Any] | None = None) -> str:
+        """A warning where this isn't the machine that it was measured on; "" where it is."""
+        there = differences(self.hardware, here or this_machine(self.device))
+        if not there:
+            return ""
+        return (
+            f"compiled on other hardware ({'; '.join(there)}): its times don't hold here, run "
+            "`salus compile` on this machine"
+        )
+
+    def check_weights(self, digest: str) -> None:
+        """Raises CompileError for weights that it wasn't made with."""
+        if digest != self.digest:
+            raise CompileError(
+                "it was compiled for other weights than these: run `salus compile` again"
+            )
+
+
+def write_deployment(file: Path, deployment: Deployment) -> None:
+    """As YAML. Raises OSError."""
+    names = Deployment.__dataclass_fields__
+    content = {"format": FORMAT} | {n: _plain(getattr(deployment, n)) for n in names}
+    file.write_text(HEAD + yaml.safe_dump(content, sort_keys=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def read_deployment(file: Path) -> Deployment:
+    """Raises CompileError, in one line, for a file that isn't one."""
+    try:
+        content = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise CompileError(f"{file} can't be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = " ".join(str(error).split())[:120]
+        raise CompileError(f"{file} is no YAML: {line}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CompileError(f"{file} is no file of `salus compile` in format {FORMAT}")
+    del content["format"]
+    try:
+        found = Deployment(**content)
+    except TypeError as error:
+        raise CompileError(f"{file} doesn't fit: {error}; compile again") from error
+    return _checked(file, found)
+
+
+def _checked(file: Path, found: Deployment) -> Deployment:
+    maps = found.options, found.axes, found.hardware, found.levers, found.intervals, found.plan
+    horizon = found.execution_horizon
+    whole = isinstance(horizon, int) and not isinstance(horizon, bool) and horizon >= 1
+    if not whole or not all(isinstance(part, Mapping) for part in maps):
+        raise CompileError(f"{file} is garbled: compile again")
+    return found

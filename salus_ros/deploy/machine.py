@@ -1,0 +1,42 @@
+"""Which machine a measurement is of, and what has to be the same for it to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from salus_ros.bench.provenance import hardware, versions
+
+SAME = ("cpu", "cores", "gpu")
+"""Of the hardware: where these differ, so may every time."""
+DEPLOY_PACKAGES = ("torchao", "triton")
+
+
+def this_machine(device: str = "cpu") -> dict[str, Any]:
+    """`hardware()`, and the GPU's name where the device is one."""
+    if device != "cuda":
+        return {**hardware(), "gpu": None}
+    import torch  # noqa: PLC0415 - the policy node asks without a GPU, too
+
+    return {**hardware(), "gpu": torch.cuda.get_device_name()}
+
+
+def all_versions() -> dict[str, str]:
+    """Of what a measurement depends on."""
+    found = versions()
+    for package in DEPLOY_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def differences(measured_on: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """What is other hardware, one line each."""
+    return [
+        f"{name} was {measured_on.get(name)}, here it is {here.get(name)}"
+        for name in SAME
+        if measured_on.get(name) != here.get(name)
+    ]
