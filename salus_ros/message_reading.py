@@ -22,8 +22,10 @@ from salus_ros.interfaces import (
     JointState,
     PolicyState,
     nanoseconds,
+    seconds,
 )
 from salus_ros.signals.layout import SIGNAL_NAMES, SignalVector
+from salus_ros.supervision.trajectory_plan import Waypoints
 
 IMAGE_CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4}
 # ActionChunk.GRIPPER_UNIT_*.
@@ -167,3 +169,28 @@ def signal_vector(message: Any) -> SignalVector:
     """The 12 signals of a message, in their order."""
     values = np.array([getattr(message, name) for name in SIGNAL_NAMES], np.float32)
     return SignalVector(values, int(message.valid))
+
+
+def waypoints(message: Any, most: int) -> Waypoints:
+    """Points of a trajectory, as received; a stamp of zero is kept, it means "now".
+
+    Raises ValueError where there are none, or more than `most`, or they differ in size.
+    """
+    points, joints = message.points, len(message.joint_names)
+    if not 1 <= len(points) <= most:
+        raise ValueError(f"the trajectory has {len(points)} points: give 1 to {most}")
+    for number, point in enumerate(points):
+        if len(point.positions) != joints or len(point.velocities) not in (0, joints):
+            raise ValueError(
+                f"point {number} has {len(point.positions)} positions and "
+                f"{len(point.velocities)} velocities for {joints} joints"
+            )
+    moving = all(len(point.velocities) == joints for point in points)
+    times = [stamp_of(point.time_from_start) for point in points]
+    return Waypoints(
+        stamp=stamp_of(message.header.stamp),
+        names=tuple(message.joint_names),
+        times=np.array([seconds(time) for time in times]),
+        positions=np.array([point.positions for point in points], np.float64),
+        velocities=np.array([point.velocities for point in points]) if moving else None,
+    )

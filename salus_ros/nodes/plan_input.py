@@ -10,10 +10,10 @@ from sensor_msgs.msg import JointState as JointStateMessage
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
 from salus_ros.interfaces import ActionChunk
+from salus_ros.message_reading import waypoints
 from salus_ros.nodes import conversions, qos, topics
 from salus_ros.nodes.managed_node import ManagedNode
 from salus_ros.nodes.parameters import Parameter
-from salus_ros.nodes.trajectory_conversions import waypoints
 from salus_ros.supervision.limits import RobotLimits
 from salus_ros.supervision.target_stream import TargetStream
 from salus_ros.supervision.trajectory_plan import chunk_from_waypoints

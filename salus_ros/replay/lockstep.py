@@ -1,0 +1,33 @@
+"""A recording once more through signals, predictor and gate, in lock-step on its own clock.
+
+The gate's time: with a trace it is told what it was told live, call by call. Without one it ticks
+where the recorded commands were received, else at its own rate.
+"""
+
+from __future__ import annotations
+
+from salus_ros.replay.clocked_player import ClockedPlayer
+from salus_ros.replay.outputs import Outputs
+from salus_ros.replay.plans import Plans
+from salus_ros.replay.player import Through
+from salus_ros.replay.recorded_run import RecordedRun
+from salus_ros.replay.settings import Settings
+from salus_ros.replay.trace import Trace
+from salus_ros.replay.traced_player import TracedPlayer
+
+
+def replay(
+    run: RecordedRun, settings: Settings, through: Through | None = None, trace: Trace | None = None
+) -> Outputs:
+    """Replay a recording; trace: what the gate was told live. Raises BagError."""
+    through = through or Through()
+    outputs = Outputs()
+    plans = Plans(run.events, settings)
+    outputs.plans_from = plans.source
+    player = (
+        TracedPlayer(run, settings, through, outputs, plans, trace)
+        if trace is not None and through.supervisor
+        else ClockedPlayer(run, settings, through, outputs, plans)
+    )
+    player.play()
+    return outputs
