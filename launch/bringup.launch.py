@@ -6,19 +6,9 @@ Arguments: see `ros2 launch salus_ros bringup.launch.py --show-args`.
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchDescription
-from salus_ros.launching import (
-    end_where_it_failed,
-    parameter_file,
-    values,
-    without_shared_memory,
-)
-
-MANAGED = ("safety_supervisor", "failure_predictor", "signal_publisher", "vla_policy")
-# Policy and supervisor are never restarted by themselves: a person looks first.
-RESTARTABLE = ("failure_predictor", "signal_publisher")
+from salus_ros.launching import graph_nodes, parameter_file, values, without_shared_memory
 
 ARGUMENTS = (
     DeclareLaunchArgument(
@@ -52,38 +42,16 @@ ARGUMENTS = (
 
 def nodes(context):
     value = values(context)
-    common = [parameter_file(value("config")), {"use_sim_time": value("use_sim_time") == "true"}]
-    policy = [{"policy": value("policy")}] if value("policy") else []
-    restart = value("restart") == "true"
-    managed = [
-        LifecycleNode(
-            package="salus_ros",
-            executable=name,
-            name=name,
-            namespace="",
-            parameters=common + (policy if name == "vla_policy" else []),
-            respawn=restart and name in RESTARTABLE,
-            on_exit=end_where_it_failed,
-            output="screen",
-        )
-        for name in MANAGED
-    ]
-    manager = Node(
-        package="salus_ros",
-        executable="lifecycle_manager",
-        name="lifecycle_manager",
-        parameters=[
-            *common,
-            {
-                "autostart": value("autostart") == "true",
-                "restore_lost_nodes": restart,
-                "exit_on_failure": True,
-            },
-        ],
-        on_exit=end_where_it_failed,
-        output="screen",
+    graph = graph_nodes(
+        parameter_file(value("config")),
+        {
+            "/**": {"use_sim_time": value("use_sim_time") == "true"},
+            "vla_policy": {"policy": value("policy")} if value("policy") else {},
+        },
+        autostart=value("autostart") == "true",
+        restart=value("restart") == "true",
     )
-    return [without_shared_memory(), *managed, manager]
+    return [without_shared_memory(), *graph]
 
 
 def generate_launch_description():

@@ -1,17 +1,25 @@
-"""What the launch files share. Needs `launch`, so only a launch file imports it."""
+"""What the launch files share. Needs `launch` and `launch_ros`, so only launch files import it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
 from launch.actions import EmitEvent, SetEnvironmentVariable
 from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
 
 from salus_ros.resources import share_folder
+
+MANAGED = ("safety_supervisor", "failure_predictor", "signal_publisher", "vla_policy")
+MANAGER = "lifecycle_manager"
+# Policy and supervisor are never restarted by themselves: a person looks first.
+RESTARTABLE = ("failure_predictor", "signal_publisher")
+# Parameters by node; "/**": of all of them.
+Overrides = Mapping[str, Mapping[str, object]]
 
 
 def parameter_file(name: str) -> str:
@@ -45,3 +53,52 @@ def without_shared_memory() -> SetEnvironmentVariable:
 def values(context: Any) -> Callable[[str], str]:
     """Looks up a launch argument's value by its name."""
     return lambda name: str(LaunchConfiguration(name).perform(context))
+
+
+def graph_nodes(
+    config: str,
+    overrides: Overrides,
+    *,
+    names: Container[str] = (*MANAGED, MANAGER),
+    autostart: bool,
+    restart: bool,
+) -> list[Node]:
+    """The managed nodes and their manager, those in `names`; overrides: over the file's values."""
+    wanted = {
+        "/**": overrides.get("/**", {}),
+        MANAGER: {
+            "autostart": autostart,
+            "restore_lost_nodes": restart,
+            "exit_on_failure": True,
+            **overrides.get(MANAGER, {}),
+        },
+    }
+    made = [
+        LifecycleNode(
+            name=name,
+            namespace="",
+            respawn=restart and name in RESTARTABLE,
+            **_described(name, config, {**overrides, **wanted}),
+        )
+        for name in MANAGED
+        if name in names
+    ]
+    if MANAGER in names:
+        made.append(plain_node(MANAGER, config, wanted))
+    return made
+
+
+def plain_node(name: str, config: str, overrides: Overrides) -> Node:
+    """A node without a lifecycle."""
+    return Node(name=name, **_described(name, config, overrides))
+
+
+def _described(name: str, config: str, overrides: Overrides) -> dict[str, Any]:
+    own = {**overrides.get("/**", {}), **overrides.get(name, {})}
+    return {
+        "package": "salus_ros",
+        "executable": name,
+        "parameters": [config, *([own] if own else [])],
+        "on_exit": end_where_it_failed,
+        "output": "screen",
+    }

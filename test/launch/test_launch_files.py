@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 FILES = sorted(LAUNCH.glob("*.launch.py"))
@@ -33,8 +34,12 @@ needs_install = pytest.mark.skipif(
 )
 
 
-def test_both_files_are_there():
-    assert [path.name for path in FILES] == ["bringup.launch.py", "sim.launch.py"]
+def test_the_files_are_there():
+    assert {path.name for path in FILES} >= {
+        "bringup.launch.py",
+        "franka.launch.py",
+        "sim.launch.py",
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -65,27 +70,108 @@ def test_a_launch_file_loads(path):
     assert description.get_launch_arguments()
 
 
-@needs_install
-@needs_launch
-def test_the_whole_graph_comes_up_and_goes_down(own_domain):
-    """`ros2 launch salus_ros sim.launch.py`, until the arm follows its plan; then Ctrl-C."""
-    command = ["ros2", "launch", "salus_ros", "sim.launch.py"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def launched(command, until, environment=None):
+    """Output and exit code of a launch that is interrupted once a line says `until`."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
     lines, deadline = [], time.monotonic() + PATIENCE
     try:
         for line in process.stdout:
             lines.append(line)
-            if "NOMINAL: following the plan" in line:
+            if until in line:
                 break
             assert time.monotonic() < deadline, "".join(lines)
     finally:
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE)
-    output = "".join(lines) + rest
+    return "".join(lines) + rest, process.returncode
+
+
+@needs_install
+@needs_launch
+def test_the_whole_graph_comes_up_and_goes_down(own_domain):
+    """`ros2 launch salus_ros sim.launch.py`, until the arm follows its plan; then Ctrl-C."""
+    command = ["ros2", "launch", "salus_ros", "sim.launch.py"]
+    output, code = launched(command, "NOMINAL: following the plan")
     for node in NODES - {"lifecycle_manager"}:
         assert f"{node} activated" in output
     assert "process has died" not in output
-    assert process.returncode == 0, output
+    assert code == 0, output
+
+
+def franka_nodes(**arguments):
+    """Parameters by executable that franka.launch.py gives, over the file's."""
+    from launch_ros.actions import Node
+
+    description, context = described(LAUNCH / "franka.launch.py")
+    declared = description.get_launch_arguments()
+    context.launch_configurations.update({a.name: a.default_value[0].text for a in declared})
+    context.launch_configurations.update(arguments)
+    (function,) = [e for e in description.entities if type(e).__name__ == "OpaqueFunction"]
+    made = [action for action in function.execute(context) if isinstance(action, Node)]
+    return {node.node_executable: node._Node__parameters[-1] for node in made}
+
+
+def plain(parameters):
+    """Names and values, from launch's own form of parameters."""
+
+    def value(given):
+        is_text = isinstance(given, tuple)
+        return yaml.safe_load("".join(part.text for part in given)) if is_text else given
+
+    return {"".join(part.text for part in name): value(given) for name, given in parameters.items()}
+
+
+@needs_launch
+def test_a_rig_of_two_machines_has_each_node_once():
+    robot, gpu = franka_nodes(machine="robot"), franka_nodes(machine="gpu")
+    assert set(robot) == {"franka_bridge", "safety_supervisor", "lifecycle_manager"}
+    assert set(robot).isdisjoint(gpu)
+    assert {*robot, *gpu} == {*NODES, "franka_bridge"} == set(franka_nodes(machine="all"))
+
+
+@needs_launch
+def test_outputs_go_to_the_controllers_of_the_robots_namespace():
+    given = {"robot_namespace": "/left/", "output": "float64_multi_array", "hand": "false"}
+    supervisor = plain(franka_nodes(**given)["safety_supervisor"])
+    assert supervisor["command_topic"] == "/left/forward_position_controller/commands"
+    assert supervisor["robot_description_topic"] == "/left/robot_description"
+    assert supervisor["rate"] == supervisor["controller_rate"] == 1000.0
+    assert supervisor["gripper_name"] == ""
+    assert supervisor["require_enable"] is True
+    supervisor = plain(franka_nodes(enable_switch="false")["safety_supervisor"])
+    assert supervisor["command_topic"] == "/fr3/joint_trajectory_controller/joint_trajectory"
+    assert supervisor["require_enable"] is False
+
+
+@needs_install
+@needs_launch
+def test_the_robots_machine_takes_a_stand_in_of_the_arm_over(own_domain, tmp_path):
+    """`machine:=robot` before a driver's interfaces: bridge, supervisor and manager."""
+    pytest.importorskip("salus_msgs", reason="needs ROS: run `make build`")
+    import stand_in
+
+    content = yaml.safe_load((LAUNCH.parent / "config" / "fr3.yaml").read_text())
+    # The stand-in has no URDF, and the other machine isn't there.
+    content["safety_supervisor"]["ros__parameters"] |= {"limits_from_urdf": False}
+    content["lifecycle_manager"] = {"ros__parameters": {"managed_nodes": ["safety_supervisor"]}}
+    config = tmp_path / "rig.yaml"
+    config.write_text(yaml.safe_dump(content))
+    found = stand_in.environment()
+    with (tmp_path / "arm.log").open("wb") as log:
+        arm = stand_in.python(str(stand_in.HERE / "stand_in_franka.py"), log=log, found=found)
+    command = ["ros2", "launch", "salus_ros", "franka.launch.py", "machine:=robot"]
+    try:
+        output, code = launched(
+            [*command, f"config:={config}"], "safety_supervisor activated", found
+        )
+    finally:
+        arm.kill()
+        arm.wait()
+    assert "robot: follows commands" in output
+    assert "process has died" not in output
+    assert code == 0, output
 
 
 @needs_install
