@@ -148,15 +148,36 @@ class ChunkStream:
     def seam_jumps(self) -> dict[str, FloatArray]:
         """Differences of executed rows that are not all of one chunk, largest joint of each."""
         indices, rows = self.executed()
+        return {
+            name: self._differences(rows.actions, order)[self._seams(indices, rows, order)]
+            for name, order in ORDERS.items()
+        }
+
+    def _seams(self, indices: IntArray, rows: Rows, order: int) -> NDArray[np.bool_]:
+        """Of the windows of order + 1 rows that were followed whole, those that cross a seam."""
         followed = np.array([self._is_followed(self._anchor + i * self.step) for i in indices])
-        jumps = {}
+        whole = indices[order:] - indices[:-order] == order
+        # Numbers only rise along the grid, so the ends of a window tell.
+        across = rows.numbers[order:] != rows.numbers[:-order]
+        return np.asarray(whole & across & followed[order:] & followed[:-order])
+
+    def replaced_jumps(self) -> dict[str, FloatArray]:
+        """What the plan before held for the rows of `seam_jumps`, all of that plan.
+
+        What would have been executed had no new chunk come: the same moments of the motion, so
+        that nothing but the seam is between the two.
+        """
+        indices, rows = self.executed()
+        by_number = {plan.numbers[-1]: plan for plan in self._plans}
+        found = {}
         for name, order in ORDERS.items():
-            whole = indices[order:] - indices[:-order] == order
-            # Numbers only rise along the grid, so the ends of a window tell.
-            across = rows.numbers[order:] != rows.numbers[:-order]
-            counts = followed[order:] & followed[:-order]
-            jumps[name] = self._differences(rows.actions, order)[whole & across & counts]
-        return jumps
+            jumps = []
+            for k in np.flatnonzero(self._seams(indices, rows, order)):
+                plan = by_number[rows.numbers[k]]
+                old = plan.between(int(indices[k]), int(indices[k]) + order)
+                jumps.append(self._differences(old.actions, order))
+            found[name] = np.concatenate([np.empty(0), *jumps])
+        return found
 
     def inner_jumps(self) -> dict[str, FloatArray]:
         """The same within each chunk, for windows that begin in the rows meant to be executed."""

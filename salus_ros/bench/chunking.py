@@ -127,21 +127,31 @@ def plan_numbers(found: Sequence[ChunkStream]) -> dict[str, Any]:
 
 
 def _jumps(found: Sequence[ChunkStream]) -> dict[str, dict[str, Any]]:
-    seams = [stream.seam_jumps() for stream in found]
-    inner = [stream.inner_jumps() for stream in found]
-    return {name: _compared([s[name] for s in seams], [i[name] for i in inner]) for name in ORDERS}
-
-
-def _compared(seams: Sequence[FloatArray], inner: Sequence[FloatArray]) -> dict[str, Any]:
-    at_seams, inside = np.concatenate(seams), np.concatenate(inner)
-    if not len(at_seams) or not len(inside):
-        return {"seam_p95": None, "inside_p95": None, "ratio": None, "seams": len(at_seams)}
-    seam, within = (float(np.percentile(x, PERCENTILE)) for x in (at_seams, inside))
+    seams, replaced, inside = (
+        [jumps(stream) for stream in found]
+        for jumps in (ChunkStream.seam_jumps, ChunkStream.replaced_jumps, ChunkStream.inner_jumps)
+    )
     return {
-        "seam_p95": _rounded(seam),
-        "inside_p95": _rounded(within),
-        "ratio": _rounded(seam / within) if within else None,
-        "seams": len(at_seams),
+        name: _compared(
+            *(np.concatenate([x[name] for x in kind]) for kind in (seams, replaced, inside))
+        )
+        for name in ORDERS
+    }
+
+
+def _compared(seams: FloatArray, replaced: FloatArray, inside: FloatArray) -> dict[str, Any]:
+    """95th percentiles: at seams, of what they replaced, and inside all chunks."""
+    seam, before, within = (
+        _rounded(np.percentile(x, PERCENTILE)) if len(x) else None
+        for x in (seams, replaced, inside)
+    )
+    return {
+        "seam_p95": seam,
+        "replaced_p95": before,
+        "inside_p95": within,
+        "ratio": _rounded(seam / before) if seam is not None and before else None,
+        "ratio_inside": _rounded(seam / within) if seam is not None and within else None,
+        "seams": len(seams),
     }
 
 
@@ -177,5 +187,5 @@ def summary(watched: Sequence[Watched], joints: int) -> dict[str, Any]:
     }
 
 
-def _rounded(value: float) -> float:
+def _rounded(value: float | np.floating[Any]) -> float:
     return float(f"{float(value):.4g}")

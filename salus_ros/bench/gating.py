@@ -11,13 +11,13 @@ import numpy as np
 
 from salus_ros.bench.supervisor_statistics import rate_interval
 from salus_ros.interfaces import FloatArray
-from salus_ros.policy.registry import make_backend
 from salus_ros.prediction.layout import FAILURE_TYPES
 from salus_ros.prediction.predictor import FailurePredictor
-from salus_ros.sim.lockstep import EpisodeRun, Lockstep, LockstepConfig
+from salus_ros.sim.lockstep import EpisodeRun, Lockstep
 from salus_ros.sim.lockstep_series import panda_limits, sim_calibration
 from salus_ros.sim.rig import Rig, RigConfig
 from salus_ros.sim.rollout_plan import PlannedEpisode
+from salus_ros.sim.running_policy import sim_policy
 
 REPLICATES = 2000
 OUTCOMES = ("success", *FAILURE_TYPES)
@@ -45,10 +45,11 @@ def run_pairs(
 
     Until the first time that the gate acts on a prediction, both are the same to the bit.
     """
-    backend, rig = make_backend(policy, options), Rig(rig_config)
+    running = sim_policy(policy, options)
+    backend, rig = running.make(), Rig(rig_config)
 
     def runner(gating: FailurePredictor | None) -> Lockstep:
-        config = LockstepConfig(cameras=backend.cameras)
+        config = running.lockstep(backend.cameras)
         calibration = sim_calibration()
         return Lockstep(
             rig, backend, panda_limits(), config=config, calibration=calibration, predictor=gating

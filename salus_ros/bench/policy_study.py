@@ -25,7 +25,7 @@ class Setting:
     """latency: seconds that an inference takes on the rig's clock. merging: of the policy node."""
 
     latency: float = 0.07
-    merging: str = "latest"
+    merging: str = "temporal_ensemble"
     execution_horizon: int = EXECUTION_HORIZON
     disturbance: str = ""
 

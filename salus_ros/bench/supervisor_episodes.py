@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from salus_ros.interfaces import NANOSECONDS, FloatArray
-from salus_ros.policy.registry import make_backend
 from salus_ros.sim.lockstep import Lockstep, LockstepConfig
 from salus_ros.sim.lockstep_series import panda_limits
 from salus_ros.sim.rig import Rig
+from salus_ros.sim.running_policy import RunningPolicy
 from salus_ros.sim.series import episode_series
 from salus_ros.supervision.detector_guard import Detectors
 from salus_ros.supervision.detectors import DetectorError, Episode
@@ -120,33 +119,17 @@ class Series:
         return {"held by the gate": len(self.held), "failed": self.failed}
 
 
-@dataclass(frozen=True, slots=True)
-class RunningPolicy:
-    """A policy and how the policy node runs it; latency: of an inference [s]."""
-
-    name: str = POLICY
-    options: Mapping[str, Any] = field(default_factory=dict)
-    execution_horizon: int = 10
-    merging: str = "latest"
-    latency: float = LATENCY
-
-
 def make_lockstep(policy: RunningPolicy, detectors: Detectors | None) -> tuple[Lockstep, Rig]:
     """A lock-step graph of the simulated Panda, and its rig, which the caller closes.
 
     Raises DetectorError, one line, for a policy that can't be made.
     """
     try:
-        backend = make_backend(policy.name, policy.options)
+        backend = policy.make()
     except (ValueError, OSError, ImportError) as error:
         line = " ".join(str(error).split())
         raise DetectorError(f"policy {policy.name} can't be made: {line}") from error
-    config = LockstepConfig(
-        latency=policy.latency,
-        cameras=backend.cameras,
-        execution_horizon=policy.execution_horizon,
-        merging=policy.merging,
-    )
+    config = policy.lockstep(backend.cameras)
     rig = Rig()
     return Lockstep(rig, backend, panda_limits(), config=config, detectors=detectors), rig
 

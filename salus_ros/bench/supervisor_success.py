@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from salus_ros.bench import supervisor_statistics as statistics
-from salus_ros.bench.supervisor_episodes import RunningPolicy, make_lockstep, panda_identity
+from salus_ros.bench.supervisor_episodes import make_lockstep, panda_identity
 from salus_ros.sim.lockstep import EpisodeRun
+from salus_ros.sim.running_policy import RunningPolicy
 from salus_ros.sim.series import episode_series
 from salus_ros.supervision.detector_guard import Detectors, make_detectors
 from salus_ros.supervision.detectors import DetectorCalibration

@@ -17,8 +17,8 @@ from salus_ros.cli.errors import USAGE, UserError
 from salus_ros.cli.output import write_json
 
 if TYPE_CHECKING:
-    from salus_ros.bench.supervisor_episodes import RunningPolicy
     from salus_ros.interfaces import FloatArray
+    from salus_ros.sim.running_policy import RunningPolicy
     from salus_ros.supervision.detectors import DetectorCalibration, Episode
     from salus_ros.supervision.detectors.calibration import Identity
 
@@ -111,27 +111,14 @@ def supervisor(
 
 def running_policy(config: str, latency: float) -> RunningPolicy:
     """The policy that a parameter file names, with its options, as the policy node runs it."""
-    from salus_ros.bench.supervisor_episodes import RunningPolicy
     from salus_ros.cli.graph import parameter_file
-    from salus_ros.cli.processes import POLICY
-    from salus_ros.policy.registry import DEFAULT_BACKEND, option_names
-    from salus_ros.resources import file_parameter
+    from salus_ros.sim.running_policy import policy_of_file
 
     file = parameter_file(config)
-    name = file_parameter(file, POLICY, "policy") or DEFAULT_BACKEND
     try:
-        known = option_names(name)
+        return policy_of_file(file, latency)
     except (ValueError, ImportError) as error:
         raise UserError(f"{file}: {error}") from error
-    options = {option: file_parameter(file, POLICY, option) for option in known}
-    usual = RunningPolicy()
-    return RunningPolicy(
-        name,
-        {option: value for option, value in options.items() if value not in (None, "")},
-        file_parameter(file, POLICY, "execution_horizon") or usual.execution_horizon,
-        file_parameter(file, POLICY, "merging") or usual.merging,
-        latency,
-    )
 
 
 def _from_lockstep(

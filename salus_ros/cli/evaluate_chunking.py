@@ -40,6 +40,9 @@ def chunking(
     ] = None,
     jitter: Annotated[float, typer.Option(min=0.0, help="Random latency on top, up to [s].")] = 0.0,
     horizon: Annotated[int, typer.Option(min=1, help="Rows executed of each chunk.")] = 3,
+    speed: Annotated[
+        float, typer.Option(min=0.0, help="Speed of the policy's motions; 0: as demonstrated.")
+    ] = 0.0,
     minutes: Annotated[
         float, typer.Option(min=0.0, help="Instead run the ROS graph for so long; one setting.")
     ] = 0.0,
@@ -59,6 +62,8 @@ def chunking(
 
     console = Console(stderr=json_file == "-")
     options: dict[str, Any] = {"checkpoint": str(weights)} if weights else {}
+    if speed:
+        options["speed"] = speed
     settings = [
         Setting(mode, lag, jitter, horizon, schedule)
         for mode in merging or MERGING_MODES
@@ -126,7 +131,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
         "success",
         "dry",
         "age p50, p95",
-        "seam / inside p95: position",
+        "seam p95: over the replaced, over inside: position",
         "velocity",
         "acceleration",
         "not NOMINAL",
@@ -149,4 +154,4 @@ def _table(found: list[dict[str, Any]]) -> Table:
 def _ratio(jump: dict[str, Any]) -> str:
     if jump["ratio"] is None:
         return "-"
-    return f"{jump['seam_p95']:.3g} / {jump['inside_p95']:.3g} = {jump['ratio']:.2f}"
+    return f"{jump['seam_p95']:.3g}: {jump['ratio']:.2f}, {jump['ratio_inside']:.2f}"

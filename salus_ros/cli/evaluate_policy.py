@@ -29,9 +29,12 @@ def policy(
         list[float] | None, typer.Option(help="Injected latency [s]; may be repeated.")
     ] = None,
     merging: Annotated[
-        list[str] | None, typer.Option(help="Merging mode; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Merging mode; may be repeated; else that of sim_panda.yaml."),
     ] = None,
-    horizon: Annotated[int, typer.Option(min=1, help="Rows executed of each chunk.")] = 3,
+    horizon: Annotated[
+        int, typer.Option(min=0, help="Rows executed of each chunk; 0: as sim_panda.yaml says.")
+    ] = 0,
     samples: Annotated[
         int,
         typer.Option(min=1, help="Noise draws; the first is executed, so more only take longer."),
@@ -48,16 +51,18 @@ def policy(
 
     Exit code: 0 where it ran, whatever it found; 1 where it could not run.
     """
+    from salus_ros.sim.running_policy import sim_policy
+
     console = Console(stderr=json_file == "-")
     options: dict[str, Any] = {"checkpoint": str(weights)} if weights else {}
     try:
-        options |= _sampling(policy, samples)
+        running = sim_policy(policy, options | _sampling(policy, samples))
         content = _run(
             console,
-            (policy, options, episodes, seed),
+            (policy, dict(running.options), episodes, seed),
             [
-                (lag, mode, horizon, disturbance)
-                for mode in merging or ["latest"]
+                (lag, mode, horizon or running.execution_horizon, disturbance)
+                for mode in merging or [running.merging]
                 for lag in latency or [0.07]
             ],
         )
@@ -100,6 +105,7 @@ def _run(
         "evaluation": "policy",
         "policy": name,
         "checkpoint": options.get("checkpoint", ""),
+        "speed": options.get("speed", 1.0),
         "episodes_per_instruction": episodes,
         "seed": seed,
         **first,

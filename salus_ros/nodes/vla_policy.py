@@ -8,6 +8,7 @@ import threading
 import time
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from salus_msgs.msg import ActionChunk as ActionChunkMessage
@@ -17,6 +18,7 @@ from sensor_msgs.msg import JointState as JointStateMessage
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
+from salus_ros.deploy.deployment import Deployment, read_deployment
 from salus_ros.interfaces import Instant, JointState
 from salus_ros.nodes import conversions, qos, topics
 from salus_ros.nodes.camera_topics import chosen_topics
@@ -41,7 +43,7 @@ INPUT_GRACE = 0.5  # s without a whole observation until that is reported
 POLL = 0.02  # s; longest sleep of the inference thread, so that it sees a new clock or a stop
 LONGEST_INFERENCE = 30.0  # s; how long deactivation waits for an inference under way
 
-PRECISIONS = ("", "float32", "bfloat16")
+PRECISIONS = ("", "float32", "bfloat16", "int8", "int4", "int8-torchao", "int4-torchao")
 
 # Options of the policy; one left empty is not given to it.
 POLICY_OPTIONS = (
@@ -64,6 +66,13 @@ POLICY_OPTIONS = (
         maximum=16,
     ),
     Parameter(
+        "speed",
+        0.0,
+        "Speed of the policy's motions over that of its demonstrations; 0: as demonstrated.",
+        minimum=0.0,
+        maximum=1.5,
+    ),
+    Parameter(
         "early_exit",
         "",
         "Early-exit setting of the policy's checkpoint, `certified` for one; empty or off: none.",
@@ -75,6 +84,11 @@ TOLD_TO_POLICY = ("joint_names", "gripper_name", "execution_horizon")
 PARAMETERS = (
     *ROBOT_PARAMETERS,
     Parameter("policy", DEFAULT_BACKEND, "Policy to run.", choices=BACKEND_NAMES),
+    Parameter(
+        "deploy",
+        "",
+        "File of `salus compile`: takes the place of policy, its options and execution_horizon.",
+    ),
     *POLICY_OPTIONS,
     Parameter(
         "camera_topics",
@@ -141,14 +155,20 @@ class VlaPolicy(ManagedNode):
         self._names = tuple(self.parameter("joint_names"))
         self._gripper = self.parameter("gripper_name")
         self._say_which_core()
-        self._backend = make_backend(self.parameter("policy"), self._policy_options())
+        deployment = self._deployment()
+        self._policy = deployment.policy if deployment else self.parameter("policy")
+        self._backend = make_backend(self._policy, self._policy_options(deployment))
         self._backend.warm_up()
         self._loop = InferenceLoop(
             self._backend,
             QueueConfig(
                 joint_names=self._names,
                 gripper_name=self._gripper,
-                execution_horizon=self.parameter("execution_horizon"),
+                execution_horizon=(
+                    deployment.execution_horizon
+                    if deployment
+                    else self.parameter("execution_horizon")
+                ),
                 merging=self.parameter("merging"),
                 rtc_schedule=self.parameter("rtc_schedule"),
             ),
@@ -168,13 +188,31 @@ class VlaPolicy(ManagedNode):
             self.get_logger().warning(f"up to {self._injected:g} s of latency injected: for tests")
         if self.parameter("merging") == "rtc" and not isinstance(self._backend, GuidedBackend):
             self.get_logger().warning(
-                f"policy '{self.parameter('policy')}' can't be guided along the plan: merging "
+                f"policy '{self._policy}' can't be guided along the plan: merging "
                 "'rtc' freezes what will be executed meanwhile and fades to the new chunk"
             )
 
-    def _policy_options(self) -> dict[str, Any]:
-        taken = option_names(self.parameter("policy"))
+    def _deployment(self) -> Deployment | None:
+        """What `salus compile` chose, if a file of it is given."""
+        file = self.parameter("deploy")
+        if not file:
+            return None
+        deployment = read_deployment(Path(file).expanduser())
+        deployment.check_weights()
+        warning = deployment.other_hardware()
+        if warning:
+            self.get_logger().warning(f"{file}: {warning}")
+        replaced = [o.name for o in POLICY_OPTIONS if self.parameter(o.name) not in ("", 0)]
+        if replaced:
+            self.get_logger().warning(f"{file} takes the place of {', '.join(replaced)}")
+        return deployment
+
+    def _policy_options(self, deployment: Deployment | None) -> dict[str, Any]:
+        taken = option_names(self._policy)
         told = {name: self.parameter(name) for name in TOLD_TO_POLICY if name in taken}
+        if deployment:
+            told |= {"execution_horizon": deployment.execution_horizon} if told else {}
+            return {**told, **deployment.options}
         given = {option.name: self.parameter(option.name) for option in POLICY_OPTIONS}
         return {**told, **{name: value for name, value in given.items() if value}}
 
@@ -213,7 +251,7 @@ class VlaPolicy(ManagedNode):
         self._states = self.publish_on(PolicyStateMessage, topics.POLICY_STATE, qos.PLAN)
         self._buffer.clear()
         source_id = self._loop.activate()
-        self.get_logger().info(f"policy '{self.parameter('policy')}', source id {source_id}")
+        self.get_logger().info(f"policy '{self._policy}', source id {source_id}")
         self._stop.clear()
         self._last_input = time.monotonic()
         self._thread = threading.Thread(target=self._infer_until_stopped, name="inference")

@@ -15,6 +15,7 @@ import numpy as np
 from salus_ros.interfaces import ActionChunk, FloatArray, seconds
 from salus_ros.policy.backend import Guidance, PolicyError, Prediction
 from salus_ros.policy.merging import (
+    FADE_ROWS,
     MERGING_MODES,
     RTC_SCHEDULES,
     blend,
@@ -205,9 +206,11 @@ class ChunkQueue:
                 f"all {len(prediction.actions)} rows of the chunk lie in the frozen part of the "
                 "plan: use longer chunks, a faster policy or another rtc_schedule"
             )
+        entry = max(current, fresh.first)
         if plan is None or not inference.blends or not prediction.continues:
             self._chunks.clear()
-        self._chunks.append(_member(fresh, max(current, fresh.first)))
+            entry = fresh.first - FADE_ROWS  # Nothing to fade in from: the next one fades into it.
+        self._chunks.append(_member(fresh, entry))
         self._chunk_rows = len(prediction.actions)
         return self._accept(merged, current, inference.stamp)
 

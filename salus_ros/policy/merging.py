@@ -17,8 +17,8 @@ RtcSchedule = Literal["zeros", "ones", "linear", "exp"]
 MERGING_MODES: tuple[str, ...] = get_args(MergingMode)
 RTC_SCHEDULES: tuple[str, ...] = get_args(RtcSchedule)
 
-FADE_ROWS = 10
-"""Rows over which chunks fade into each other: the fewest that leave no jump of acceleration."""
+FADE_ROWS = 16
+"""Rows over which chunks fade into each other: with fewer, seams show in the acceleration."""
 LEAST_PRESENCE = 1e-6
 """A chunk's in an ensemble: where no other holds a row, it has the row to itself."""
 
@@ -53,9 +53,9 @@ def rtc_weights(schedule: str, frozen: int, end: int, overlap: int) -> FloatArra
 
 
 def smooth_step(share: FloatArray) -> FloatArray:
-    """From 0 at 0 to 1 at 1, with first and second derivative 0 at both; clipped outside."""
+    """From 0 at 0 to 1 at 1, with the first three derivatives 0 at both; clipped outside."""
     u = np.clip(share, 0.0, 1.0)
-    return np.asarray(u * u * u * (10.0 - 15.0 * u + 6.0 * u * u))
+    return np.asarray(u**4 * (35.0 - 84.0 * u + 70.0 * u**2 - 20.0 * u**3))
 
 
 def fade_weights(frozen: int, end: int, overlap: int) -> FloatArray:
@@ -73,7 +73,8 @@ def fade_weights(frozen: int, end: int, overlap: int) -> FloatArray:
 def presence(rows: int, entry: int) -> FloatArray:
     """How far a chunk takes part in an ensemble: it fades in from row `entry`, and out at its end.
 
-    Where chunks came and went at once, the average would jump. Returns [rows] in (0, 1].
+    Where chunks came and went at once, the average would jump. A negative entry: so many rows
+    before the chunk's first. Returns [rows] in (0, 1].
     """
     row = np.arange(rows, dtype=np.float64)
     comes = smooth_step((row - entry + 1.0) / (FADE_ROWS + 1.0))

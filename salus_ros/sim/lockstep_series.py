@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from salus_ros.policy.registry import make_backend
 from salus_ros.prediction.checkpoint import checkpoint_file, load_checkpoint
 from salus_ros.prediction.predictor import FailurePredictor
 from salus_ros.resources import config_file, file_parameter
 from salus_ros.signals.calibration import Calibration, load_calibration
-from salus_ros.sim.lockstep import EpisodeRun, Lockstep, LockstepConfig
+from salus_ros.sim.lockstep import EpisodeRun, Lockstep
 from salus_ros.sim.rig import Rig
+from salus_ros.sim.running_policy import sim_policy
 from salus_ros.supervision.limits import RobotLimits, load_limits
 from salus_ros.supervision.workspace import load_workspace
 
@@ -71,9 +71,9 @@ def run_series(
 
     Raises ValueError for an unknown policy, instruction or disturbance.
     """
-    backend, rig = make_backend(policy), Rig()
-    rendered = backend.cameras if cameras is None else cameras
-    config = LockstepConfig(cameras=rendered)
+    running = sim_policy(policy)
+    backend, rig = running.make(), Rig()
+    config = running.lockstep(backend.cameras if cameras is None else cameras)
     lockstep = Lockstep(rig, backend, panda_limits(), config=config, calibration=sim_calibration())
     runs = []
     try:

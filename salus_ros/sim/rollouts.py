@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from salus_ros.die_with_parent import DIE_WITH_PARENT, die_with_parent_if_asked
-from salus_ros.policy.registry import make_backend
 from salus_ros.replay.episode_entry import described
 from salus_ros.replay.errors import BagError
 from salus_ros.replay.storage import Storage
 from salus_ros.signals.calibration import Calibration
-from salus_ros.sim.lockstep import EpisodeRun, Lockstep, LockstepConfig
+from salus_ros.sim.lockstep import EpisodeRun, Lockstep
 from salus_ros.sim.lockstep_series import ROBOT, panda_limits, sim_calibration
 from salus_ros.sim.rig import Rig
 from salus_ros.sim.rollout_bag import PARTIAL, EpisodeBag
 from salus_ros.sim.rollout_plan import PlannedEpisode, plan_episodes
+from salus_ros.sim.running_policy import sim_policy
 
 MANIFEST = "manifest.json"
 
@@ -55,6 +55,7 @@ class RolloutOptions:
         described = asdict(self)
         described["disturbances"] = list(self.disturbances)
         described["storage"] = self.storage.value
+        described["running"] = asdict(sim_policy(self.policy, self.policy_options))
         described["calibration_sha256"] = _fingerprint(sim_calibration(self.calibration))
         return described
 
@@ -75,7 +76,8 @@ class RolloutRunner:
 
     def __init__(self, options: RolloutOptions, folder: Path) -> None:
         self._options, self._folder = options, folder
-        self._backend = make_backend(options.policy, options.policy_options)
+        running = sim_policy(options.policy, options.policy_options)
+        self._backend = running.make()
         self._rig, limits = Rig(), panda_limits()
         gripper = limits.gripper.name if limits.gripper else ""
         self._bag = EpisodeBag(limits.arm.names, gripper, options.images)
@@ -84,7 +86,7 @@ class RolloutRunner:
             self._rig,
             self._backend,
             limits,
-            config=LockstepConfig(cameras=self._backend.cameras),
+            config=running.lockstep(self._backend.cameras),
             calibration=sim_calibration(options.calibration),
             observer=self._bag.take,
             new_source_id=lambda: self._source,

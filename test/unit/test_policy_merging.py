@@ -90,9 +90,9 @@ def test_a_fade_begins_and_ends_softly():
 
 
 def test_presence_is_full_in_the_middle_and_never_zero():
-    shares = presence(40, entry=5)
-    assert (shares > 0).all() and shares[4] < 1e-5 and shares[39] < 0.01
-    assert shares[16:29] == pytest.approx(np.ones(13))
+    shares = presence(60, entry=5)
+    assert (shares > 0).all() and shares[4] < 1e-5 and shares[59] < 0.01
+    assert shares[21:44] == pytest.approx(np.ones(23))
 
 
 def test_shifting_by_nothing_is_an_exact_copy():
