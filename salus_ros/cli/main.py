@@ -24,6 +24,7 @@ from salus_ros.cli import (
     journal,
     record,
     record_demos,
+    replay,
     train,
     train_early_exit,
     train_predictor,
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command(name="doctor")(doctor.doctor)
 app.command(name="demo")(demo.demo)
 app.command(name="up")(up.up)
+app.command(name="replay")(replay.replay)
 app.command(name="compile")(compile.compile_policy)
 bench.app.command(name="sampler")(bench_sampler.sampler)
 app.add_typer(bench.app, name="bench")

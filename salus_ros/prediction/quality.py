@@ -142,6 +142,24 @@ def alarm_quality(group: Sequence[Scored], band: Band, seed: int = 0) -> dict[st
     Lead times [s] end at the onset; a failure without an alarm before it counts 0.
     """
     first = [first_alarm(band, s.running) for s in group]
+    found = detection_quality(group, first, seed)
+    false, successes = found.pop("false_alarms"), found["successes"]
+    found["coverage"] = {
+        "alpha": band.alpha,
+        "false_alarms": false,
+        "of": successes,
+        "p_value": binomial_tail(false, successes, band.alpha),
+    }
+    return found
+
+
+def detection_quality(
+    group: Sequence[Scored], first: Sequence[int], seed: int = 0
+) -> dict[str, Any]:
+    """The same of anything that speaks up: at which step of each episode it first does; -1: never.
+
+    false_alarms: how many successes it spoke up in.
+    """
     failed = np.array([s.failed for s in group], np.bool_)
     raised = np.array([f >= 0 for f in first], np.bool_)
     caught, false = int((raised & failed).sum()), int((raised & ~failed).sum())
@@ -157,12 +175,7 @@ def alarm_quality(group: Sequence[Scored], band: Band, seed: int = 0) -> dict[st
         "lead_time_p50": _median(leads, seed).to_json(),
         "lead_time_caught_p50": _median(leads[leads > 0], seed).to_json(),
         "time_weighted_accuracy": _time_weighted(group, first),
-        "coverage": {
-            "alpha": band.alpha,
-            "false_alarms": false,
-            "of": successes,
-            "p_value": binomial_tail(false, successes, band.alpha),
-        },
+        "false_alarms": false,
     }
 
 

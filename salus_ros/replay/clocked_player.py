@@ -27,7 +27,13 @@ class ClockedPlayer(Player):
     """The gate ticks on the recorded clock, and hears what was received by then."""
 
     def __init__(
-        self, run: RecordedRun, settings: Settings, through: Through, outputs: Outputs, plans: Plans
+        self,
+        run: RecordedRun,
+        settings: Settings,
+        through: Through,
+        outputs: Outputs,
+        plans: Plans,
+        own_rate: bool = False,
     ) -> None:
         super().__init__(run, settings, through, outputs, plans)
         # Nobody else's heartbeat, switch or report can be in such a recording.
@@ -36,7 +42,7 @@ class ClockedPlayer(Player):
             config = replace(config, heartbeats={PREDICTOR: settings.gate.heartbeats[PREDICTOR]})
         if through.supervisor:
             self._gate = GateStage(settings, config, outputs)
-        self._by_commands = self._commands_give_ticks()
+        self._by_commands = not own_rate and self._commands_give_ticks()
         outputs.ticks_from = "commands" if self._by_commands else "grid"
         self._newest: JointState | None = None
         self._command: JointState | None = None

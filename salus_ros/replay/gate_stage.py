@@ -76,7 +76,8 @@ class GateStage:
         out.modes.append(result.mode)
         out.commands.append(command)
         out.joint_ages.append((now.ros - self._joints_at) / 1e9)
-        out.recorded.append(None if recorded is None else recorded.positions)
+        out.recorded.append(recorded)
+        out.plans.append(self.gate.plan_id)
         if recorded is not None:
             shift = command.positions - recorded.positions
             self._shift = shift if shift.any() else None

@@ -17,9 +17,16 @@ from salus_ros.replay.traced_player import TracedPlayer
 
 
 def replay(
-    run: RecordedRun, settings: Settings, through: Through | None = None, trace: Trace | None = None
+    run: RecordedRun,
+    settings: Settings,
+    through: Through | None = None,
+    trace: Trace | None = None,
+    own_rate: bool = False,
 ) -> Outputs:
-    """Replay a recording; trace: what the gate was told live. Raises BagError."""
+    """Replay a recording. Raises BagError.
+
+    trace: what the gate was told live. own_rate: without one, ticks never come from commands.
+    """
     through = through or Through()
     outputs = Outputs()
     plans = Plans(run.events, settings)
@@ -27,7 +34,7 @@ def replay(
     player = (
         TracedPlayer(run, settings, through, outputs, plans, trace)
         if trace is not None and through.supervisor
-        else ClockedPlayer(run, settings, through, outputs, plans)
+        else ClockedPlayer(run, settings, through, outputs, plans, own_rate)
     )
     player.play()
     return outputs

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from salus_ros.interfaces import FloatArray, JointCommand
+from salus_ros.interfaces import FloatArray, JointCommand, JointState
 from salus_ros.prediction.layout import PredictionResult
 from salus_ros.signals.monitor import StepSignals
 from salus_ros.supervision.gate_state import GateState
@@ -20,8 +20,8 @@ from salus_ros.supervision.modes import Mode
 class Outputs:
     """One list for each kind; times are on the ROS clock of the recording [ns].
 
-    ticks, modes, commands, joint_ages [s]: one a tick. recorded: the position [joints] rad of the
-    recorded command of that tick; None: there is none. refusals: why the gate couldn't be
+    ticks, modes, commands, joint_ages [s]: one a tick. recorded: the recorded command of that
+    tick; None: there is none. refusals: why the gate couldn't be
     activated, and when. unmatched: messages that the trace refers to and the bag lacks.
     """
 
@@ -29,7 +29,8 @@ class Outputs:
     modes: list[Mode] = field(default_factory=list)
     commands: list[JointCommand] = field(default_factory=list)
     joint_ages: list[float] = field(default_factory=list)
-    recorded: list[FloatArray | None] = field(default_factory=list)
+    recorded: list[JointState | None] = field(default_factory=list)
+    plans: list[tuple[str, int]] = field(default_factory=list)
     interventions: list[Intervention] = field(default_factory=list)
     states: list[tuple[int, GateState]] = field(default_factory=list)
     steps: list[tuple[int, StepSignals]] = field(default_factory=list)

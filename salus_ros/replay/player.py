@@ -17,6 +17,8 @@ from salus_ros.replay.recorded_run import RecordedRun
 from salus_ros.replay.settings import Settings
 from salus_ros.replay.signal_stage import SignalStage
 
+STAGES = ("signals", "predictor", "supervisor")
+
 
 @dataclass(frozen=True)
 class Through:
@@ -25,6 +27,11 @@ class Through:
     signals: bool = True
     predictor: bool = True
     supervisor: bool = True
+
+    @property
+    def stages(self) -> list[str]:
+        """Names of those that work anew."""
+        return [name for name in STAGES if getattr(self, name)]
 
 
 class Player:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +29,21 @@ _ENDED = 1
 _SIGNALS_TYPE = "salus_msgs/msg/Signals"
 
 
+class StepRow(NamedTuple):
+    """Signals of one executed step: when [ns], the values [12], their validity bits."""
+
+    time: int
+    values: Sequence[float]
+    valid: int
+
+
 @dataclass
-class _Span:
-    """What was received of one episode."""
+class EpisodeSpan:
+    """What was received of one episode, which began at `start` [ns]."""
 
     start: int
     instruction: str = ""
-    signals: list[Any] = field(default_factory=list)
+    signals: list[StepRow] = field(default_factory=list)
     chunks: list[Received] = field(default_factory=list)
     states: dict[tuple[str, int], Any] = field(default_factory=dict)
     ended: Received | None = None
@@ -97,7 +105,7 @@ def _episodes(bag: Path) -> Iterator[_Found | str]:
     received = read_bag(bag, wanted, (topics.SIGNALS, topics.ACTION_CHUNK))
     _check_layout(bag, received)
     entry = described(bag) or {}
-    spans = _split(received)
+    spans = episode_spans(received)
     if not spans:
         yield f"{bag} says nothing of episodes on {' or '.join(EPISODE_TOPICS)}: label them"
     for number, span in enumerate(spans, start=1):
@@ -128,9 +136,12 @@ def _width_of_another(message: Any) -> int:
     return sum(isinstance(getattr(message, name), float) for name in vars(message))
 
 
-def _split(received: Sequence[Received]) -> list[_Span]:
-    """What was received of each episode; the signals of its last steps may come after its end."""
-    spans: list[_Span] = []
+def episode_spans(received: Sequence[Received]) -> list[EpisodeSpan]:
+    """What was received of each episode; the signals of its last steps may come after its end.
+
+    Messages of signals may as well be StepRows.
+    """
+    spans: list[EpisodeSpan] = []
     for item in received:
         if item.topic in EPISODE_TOPICS:
             _take_episode(spans, item)
@@ -139,19 +150,19 @@ def _split(received: Sequence[Received]) -> list[_Span]:
     return spans
 
 
-def _take_episode(spans: list[_Span], item: Received) -> None:
+def _take_episode(spans: list[EpisodeSpan], item: Received) -> None:
     message = item.message
     running = bool(spans) and spans[-1].ended is None
     if message.phase != _ENDED:
         if not running:
-            spans.append(_Span(_stamp(message.header.stamp), str(message.instruction)))
+            spans.append(EpisodeSpan(_stamp(message.header.stamp), str(message.instruction)))
     elif running:
         spans[-1].ended = item
 
 
-def _take(span: _Span, item: Received) -> None:
+def _take(span: EpisodeSpan, item: Received) -> None:
     if item.topic == topics.SIGNALS:
-        span.signals.append(item.message)
+        span.signals.append(_row(item.message))
     elif span.ended is None and item.topic == topics.ACTION_CHUNK:
         span.chunks.append(item)
     elif span.ended is None:
@@ -159,17 +170,36 @@ def _take(span: _Span, item: Received) -> None:
         span.states[state.source_id, state.chunk_number] = state
 
 
-def _found(span: _Span, source: str, entry: dict[str, Any]) -> _Found:
-    if span.ended is None:
-        raise BagError(f"{source}: the episode was cut off, its outcome is unknown")
+def _row(message: Any) -> StepRow:
+    if isinstance(message, StepRow):
+        return message
+    values = [getattr(message, name) for name in SIGNAL_NAMES]
+    return StepRow(_stamp(message.execution_time), values, int(message.valid))
+
+
+def _found(span: EpisodeSpan, source: str, entry: dict[str, Any]) -> _Found:
+    return _Found(_joints(_first_chunk(span, source)), recorded_episode(span, source, entry))
+
+
+def _first_chunk(span: EpisodeSpan, source: str) -> Any:
     if not span.chunks:
         raise BagError(f"{source}: no plan of a policy was recorded")
+    return span.chunks[0].message
+
+
+def recorded_episode(span: EpisodeSpan, source: str, entry: dict[str, Any]) -> RecordedEpisode:
+    """The episode of a span. Raises BagError or SignalError where it can't be used, one line.
+
+    source: for messages; entry: what the bag's metadata says of it.
+    """
+    if span.ended is None:
+        raise BagError(f"{source}: the episode was cut off, its outcome is unknown")
+    first = _first_chunk(span, source)
     outcome = span.ended.message
     labelled = span.ended.topic == topics.EPISODE_LABEL
     onset, end = _labelled_times(span) if labelled else (outcome.failure_onset, outcome.end)
     values, valid, times = _signals(span, float(end))
-    first = span.chunks[0].message
-    episode = RecordedEpisode(
+    return RecordedEpisode(
         signals=values,
         valid=valid,
         times=times,
@@ -186,10 +216,9 @@ def _found(span: _Span, source: str, entry: dict[str, Any]) -> _Found:
         chunks=_chunks(span, source),
         source=source,
     )
-    return _Found(_joints(first), episode)
 
 
-def _labelled_times(span: _Span) -> tuple[float, float]:
+def _labelled_times(span: EpisodeSpan) -> tuple[float, float]:
     """Onset and end [s] of an episode that a person labelled: told of later than it happened."""
     assert span.ended is not None
     happened, told = _stamp(span.ended.message.header.stamp), span.ended.time
@@ -202,18 +231,20 @@ def _joints(chunk: Any) -> tuple[str, ...]:
     return (*chunk.joint_names, *([chunk.gripper_name] if chunk.gripper_name else []))
 
 
-def _signals(span: _Span, end: float) -> tuple[NDArray[np.float32], NDArray[np.uint16], FloatArray]:
+def _signals(
+    span: EpisodeSpan, end: float
+) -> tuple[NDArray[np.float32], NDArray[np.uint16], FloatArray]:
     """Values [T, 12], validity [T] and times [T] s of the steps that were executed within it."""
-    times = np.array([(_stamp(m.execution_time) - span.start) / NANOSECONDS for m in span.signals])
+    times = np.array([(row.time - span.start) / NANOSECONDS for row in span.signals])
     order = [i for i in np.argsort(times, kind="stable") if 0.0 <= times[i] <= end]
-    rows = [[getattr(span.signals[i], name) for name in SIGNAL_NAMES] for i in order]
+    rows = [span.signals[i].values for i in order]
     values = np.array(rows, np.float32).reshape(-1, SIGNALS)
     bits = np.array([span.signals[i].valid for i in order], np.int64)
     finite = (np.isfinite(values) * (1 << np.arange(SIGNALS))).sum(axis=1)
     return np.nan_to_num(values, nan=0.0), (bits & finite).astype(np.uint16), times[order]
 
 
-def _chunks(span: _Span, source: str) -> RecordedChunks:
+def _chunks(span: EpisodeSpan, source: str) -> RecordedChunks:
     messages = [item.message for item in span.chunks]
     states = [span.states.get((m.source_id, m.chunk_number)) for m in messages]
     start = span.start

@@ -1,0 +1,136 @@
+"""`salus replay`: recordings once more through signals, predictor and gate."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+from rich.table import Table
+
+from salus_ros.cli.errors import FAILED, USAGE, UserError
+from salus_ros.cli.options import JsonFile
+from salus_ros.cli.output import write_json
+from salus_ros.replay.errors import BagError
+from salus_ros.resources import share_folder
+
+if TYPE_CHECKING:
+    from salus_ros.replay.bag_result import ReplayOptions
+    from salus_ros.replay.batch import Answer
+
+STAGES = "signals,predictor,supervisor"
+
+
+def replay(
+    bags: Annotated[list[Path], typer.Argument(help="Bags, or folders of bags.")],
+    through: Annotated[str, typer.Option(help="Stages that work anew.")] = STAGES,
+    config: Annotated[
+        str, typer.Option(help="Parameter file; empty: as recorded, else sim_panda.")
+    ] = "",
+    topics: Annotated[
+        Path | None, typer.Option(help="YAML that says where the bag has what (docs/replay.md).")
+    ] = None,
+    ticks: Annotated[
+        str, typer.Option(help="auto: as the gate ticked; commands; grid: at the gate's own rate.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+    json_file: JsonFile = "",
+) -> None:
+    """Replay bags through signals, predictor and gate, and say what comes out and what differs.
+
+    The same bags, configuration and seed give the same results, to the bit.
+
+    Example: salus replay rollouts/ --json replay.json
+
+    Exit code: 0 where all bags were replayed, 1 where one could not be, 2 for a wrong option.
+    """
+    from salus_ros.replay.batch import bags_of, run_batch, summary
+
+    options = _options(through, config, topics, ticks, seed)
+    console = Console(stderr=json_file == "-")
+    started = time.monotonic()
+    try:
+        found = bags_of(bags)
+        with Progress(
+            *Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True
+        ) as progress:
+            task = progress.add_task("bags", total=len(found))
+            answers = run_batch(found, options, jobs, lambda _: progress.advance(task))
+    except BagError as error:
+        raise UserError(str(error), USAGE) from error
+    content = summary(answers, options)
+    _show(console, answers, content, time.monotonic() - started)
+    if json_file:
+        write_json(json_file, content)
+    if content["bags_failed"]:
+        raise typer.Exit(FAILED)
+
+
+def _options(
+    through: str, config: str, topics: Path | None, ticks: str, seed: int
+) -> ReplayOptions:
+    from salus_ros.replay.bag_result import TICKS, ReplayOptions
+    from salus_ros.replay.player import STAGES as KNOWN
+    from salus_ros.replay.player import Through
+    from salus_ros.replay.settings import load_settings
+    from salus_ros.replay.topic_map import load_topic_map
+
+    names = [name.strip() for name in through.split(",")]
+    unknown = [name for name in names if name not in KNOWN]
+    if unknown:
+        raise UserError(f"--through: '{unknown[0]}' is none of {', '.join(KNOWN)}", USAGE)
+    if ticks not in TICKS:
+        raise UserError(f"--ticks: '{ticks}' is none of {', '.join(TICKS)}", USAGE)
+    path = _config(config)
+    try:
+        load_settings(path)
+        if topics is not None:
+            load_topic_map(topics)
+    except BagError as error:
+        raise UserError(str(error), USAGE) from error
+    stages = Through(**{name: name in names for name in KNOWN})
+    return ReplayOptions(path, topics, stages, seed, ticks)
+
+
+def _config(name: str) -> Path | None:
+    """A path, or a file in config/; None for no name."""
+    if not name or Path(name).is_file():
+        return Path(name) if name else None
+    path = share_folder() / "config" / f"{name.removesuffix('.yaml')}.yaml"
+    if not path.is_file():
+        raise UserError(f"--config: {name} is neither a file nor one in config/", USAGE)
+    return path
+
+
+def _show(console: Console, answers: list[Answer], content: dict[str, Any], wall: float) -> None:
+    for failure in content["failed"]:
+        console.print(f"[red]left out[/]: {failure['problem']}", soft_wrap=True, highlight=False)
+    for report in content["bags"]:
+        for note in report["notes"]:
+            console.print(f"{report['bag']}: {note}", soft_wrap=True, highlight=False)
+    console.print(_table(content, wall))
+
+
+def _table(content: dict[str, Any], wall: float) -> Table:
+    scores, apart = content["scores"], content["differences"]
+    table = Table("measure", "value", title="Replay")
+    table.add_row("bags replayed, failed", f"{content['bags_replayed']}, {content['bags_failed']}")
+    table.add_row("recorded time", f"{scores['seconds']:.1f} s")
+    table.add_row("times real time", f"{scores['seconds'] / max(wall, 1e-9):.1f}")
+    table.add_row(
+        "commands as recorded", f"{apart['commands_identical']} of {apart['commands_compared']}"
+    )
+    for mode, share in scores["modes"].items():
+        table.add_row(f"time in {mode}", f"{100 * share:.2f} %")
+    for reason, count in content["interventions"]["by_reason"].items():
+        table.add_row(f"intervention: {reason}", f"{count}")
+    outcomes = scores["outcomes"]
+    if outcomes and outcomes["predictor"]:
+        auc = outcomes["predictor"]["auc"]["value"]
+        table.add_row("ROC-AUC of the predictor", "not defined" if auc is None else f"{auc:.3f}")
+    table.add_row("fingerprint", content["fingerprint"][:16])
+    return table

@@ -1,0 +1,124 @@
+"""One bag replayed, with all that is reported of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from salus_ros.nodes import topics
+from salus_ros.replay.differences import acts_of, differences, moments
+from salus_ros.replay.lockstep import replay
+from salus_ros.replay.measures import Measures, measures, signals_over_time
+from salus_ros.replay.outcomes import Judged, judged_episodes, scores
+from salus_ros.replay.outputs import Outputs
+from salus_ros.replay.player import Through
+from salus_ros.replay.recorded_run import RecordedRun, read_run
+from salus_ros.replay.settings import Settings, load_settings
+from salus_ros.replay.topic_map import TopicMap, load_topic_map
+from salus_ros.replay.trace import trace_of
+
+# Where a replay's ticks come from.
+AUTO, COMMANDS, GRID = TICKS = ("auto", "commands", "grid")
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """What is asked of each bag. config None: what the gate said that it was, else sim_panda.
+
+    topic_map: a YAML file's path. ticks: "auto": as the trace says, where there is one.
+    """
+
+    config: Path | None = None
+    topic_map: Path | None = None
+    through: Through = field(default_factory=Through)
+    seed: int = 0
+    ticks: str = AUTO
+
+    def describe(self) -> dict[str, Any]:
+        """For the report, apart from the configuration's own fingerprint."""
+        stages = [
+            name for name in ("signals", "predictor", "supervisor") if getattr(self.through, name)
+        ]
+        return {"through": stages, "seed": self.seed, "ticks": self.ticks}
+
+
+@dataclass
+class Replayed:
+    """A recording, what it was replayed with, and what came of it."""
+
+    run: RecordedRun
+    settings: Settings
+    outputs: Outputs
+
+
+@dataclass
+class BagResult:
+    """What is kept of a bag: its part of the report, and what is pooled over bags."""
+
+    bag: str
+    fingerprint: str
+    inputs: Mapping[str, Any]
+    report: dict[str, Any]
+    measures: Measures
+    judged: list[Judged]
+
+
+def replay_bag(bag: Path, options: ReplayOptions) -> Replayed:
+    """Read a bag and replay it. Raises BagError, one line, where it can't be."""
+    settings = load_settings(options.config)
+    topic_map = load_topic_map(options.topic_map) if options.topic_map else TopicMap()
+    run = read_run(
+        bag, settings.joint_names, settings.gripper_name, settings.gripper_range, topic_map
+    )
+    trace = trace_of(run) if options.ticks == AUTO else None
+    if trace is not None and options.config is None:
+        settings = settings.as_recorded(trace.setup)
+    outputs = replay(run, settings, options.through, trace, options.ticks == GRID)
+    return Replayed(run, settings, outputs)
+
+
+def bag_result(replayed: Replayed, options: ReplayOptions) -> BagResult:
+    """Everything that is reported of a bag."""
+    run, outputs = replayed.run, replayed.outputs
+    found = measures(run, replayed.settings, outputs)
+    judged, left_out = judged_episodes(run, outputs)
+    first = outputs.ticks[0] if outputs.ticks else 0
+    inputs = {
+        "bag": run.sha256,
+        "configuration": replayed.settings.fingerprint,
+        "weights": dict(replayed.settings.files),
+        **options.describe(),
+    }
+    report = {
+        "bag": str(run.bag),
+        "fingerprint": outputs.fingerprint(),
+        "inputs": inputs,
+        "seconds": round(run.duration, 6),
+        "ticks": {"count": len(outputs.ticks), "from": outputs.ticks_from},
+        "plans_from": outputs.plans_from,
+        "notes": _notes(replayed, left_out),
+        "scores": {"outcomes": scores(judged, options.seed), **found.to_json()},
+        "signals": signals_over_time(outputs),
+        "interventions": moments(acts_of(outputs.interventions), first),
+        "differences": differences(run, outputs),
+    }
+    return BagResult(str(run.bag), outputs.fingerprint(), inputs, report, found, judged)
+
+
+def _notes(replayed: Replayed, left_out: list[str]) -> list[str]:
+    """What a reader of the figures should know, one line each."""
+    run, outputs = replayed.run, replayed.outputs
+    notes = [*run.notes, *left_out]
+    notes += [f"{topic}: messages left out: {why}" for topic, why in sorted(run.unreadable.items())]
+    if outputs.unmatched:
+        notes.append(f"the gate had {outputs.unmatched} messages that the bag lacks")
+    notes += [f"not gated: {why}" for _, why in outputs.refusals[:3]]
+    if outputs.plans_from == topics.JOINT_COMMANDS:
+        notes.append("no plans: the recorded commands were taken for them")
+    if not outputs.plans_from:
+        notes.append("no plans: the gate had nothing to follow")
+    if replayed.settings.model is None:
+        notes.append("no failure predictor is configured: recorded predictions stand")
+    return notes
