@@ -11,8 +11,12 @@ import yaml
 
 from salus_ros.deploy.levers import CompileError
 from salus_ros.deploy.machine import differences, this_machine
+from salus_ros.policy.description import sha256
 
 FORMAT = 1
+WEIGHTS = "policy.safetensors"
+SHIPPED = Path(__file__).parents[1] / "policy" / "flow" / "weights"
+"""Both as in policy/flow/checkpoint.py, which needs torch."""
 HEAD = "# Made by `salus compile`; parameter `deploy` of vla_policy. Measured on what it names.\n"
 
 
@@ -51,9 +55,13 @@ class Deployment:
             "`salus compile` on this machine"
         )
 
-    def check_weights(self, digest: str) -> None:
+    def check_weights(self) -> None:
         """Raises CompileError for weights that it wasn't made with."""
-        if digest != self.digest:
+        checkpoint = str(self.options.get("checkpoint") or "")
+        file = (Path(checkpoint) if checkpoint else SHIPPED) / WEIGHTS
+        if not file.is_file():
+            raise CompileError(f"{file}, which it was compiled for, is not there")
+        if sha256(file) != self.digest:
             raise CompileError(
                 "it was compiled for other weights than these: run `salus compile` again"
             )

@@ -19,7 +19,8 @@ def this_machine(device: str = "cpu") -> dict[str, Any]:
         return {**hardware(), "gpu": None}
     import torch  # noqa: PLC0415 - the policy node asks without a GPU, too
 
-    return {**hardware(), "gpu": torch.cuda.get_device_name()}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {**hardware(), "gpu": gpu}
 
 
 def all_versions() -> dict[str, str]:

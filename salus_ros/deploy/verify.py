@@ -37,7 +37,8 @@ def subject_of(deployment: Deployment) -> Subject:
     checkpoint = str(deployment.options.get("checkpoint") or "")
     inputs = int(deployment.plan["inputs"])
     subject = make_subject(checkpoint or deployment.policy, deployment.device, inputs)
-    deployment.check_weights(subject.digest)
+    if subject.digest != deployment.digest:
+        raise CompileError("it was compiled for other weights: run `salus compile` again")
     return subject
 
 

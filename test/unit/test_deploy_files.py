@@ -1,0 +1,195 @@
+"""Budgets, presets, the compiled file, energy rails: what is read, and what is refused."""
+
+import math
+
+import pytest
+import yaml
+from command_line import invoke
+
+from salus_ros.deploy import deployment as files
+from salus_ros.deploy.axes import make_budget, parse_limits
+from salus_ros.deploy.deployment import Deployment, read_deployment, write_deployment
+from salus_ros.deploy.energy import find_rail
+from salus_ros.deploy.frontier import choose
+from salus_ros.deploy.levers import CompileError
+from salus_ros.deploy.machine import this_machine
+from salus_ros.deploy.prediction_interval import prediction_interval
+from salus_ros.deploy.presets import preset_budget, preset_names, read_preset
+from salus_ros.policy.flow import checkpoint
+
+LEVERS = {
+    "precision": "int8", "flow_steps": 5, "sampler": "traced", "early_exit": "off",
+    "draft_steps": 0, "execution_horizon": 3,
+}  # fmt: skip
+
+
+def a_deployment(**changes):
+    fields = {
+        "policy": "flow", "options": {"checkpoint": "", "device": "cpu", "precision": "int8"},
+        "execution_horizon": 3, "digest": "0" * 64, "axes": {"latency_p50": 10.0},
+        "intervals": {"latency_p50": [9.0, 11.0]}, "levers": LEVERS,
+        "budget": {"minimize": "rmse", "limits": {}},
+        "plan": {"inputs": 8, "calls": 10, "processes": 2}, "hardware": this_machine(),
+        "versions": {}, "commit": "none",
+    }  # fmt: skip
+    return Deployment(**{**fields, **changes})
+
+
+def test_a_compiled_file_comes_back_as_it_was(tmp_path):
+    file = tmp_path / "deploy.yaml"
+    write_deployment(file, a_deployment())
+    assert read_deployment(file) == a_deployment()
+
+
+def test_other_hardware_is_said_and_the_same_is_not():
+    assert a_deployment().other_hardware() == ""
+    elsewhere = a_deployment(hardware={**this_machine(), "cpu": "an Orin", "cores": 6})
+    assert "cpu was an Orin" in elsewhere.other_hardware()
+    assert "run `salus compile` on this machine" in elsewhere.other_hardware()
+
+
+def test_other_weights_are_refused(tmp_path):
+    with pytest.raises(CompileError, match="other weights"):
+        a_deployment().check_weights()
+    with pytest.raises(CompileError, match="is not there"):
+        a_deployment(options={"checkpoint": str(tmp_path)}).check_weights()
+    assert files.WEIGHTS == checkpoint.WEIGHTS
+    assert files.SHIPPED == checkpoint.SHIPPED
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no file of `salus compile`"),
+        ("[1, 2]", "no file of `salus compile`"),
+        ("format: 99", "no file of `salus compile`"),
+        ("format: 1", "doesn't fit"),
+        ("format: 1\npolicy: [", "no YAML"),
+        ("\x00", "no YAML"),
+    ],
+)
+def test_garbled_files_are_one_line(tmp_path, text, said):
+    file = tmp_path / "deploy.yaml"
+    file.write_text(text)
+    with pytest.raises(CompileError, match=said):
+        read_deployment(file)
+
+
+def test_a_horizon_that_is_no_count_is_refused(tmp_path):
+    file = tmp_path / "deploy.yaml"
+    write_deployment(file, a_deployment())
+    content = yaml.safe_load(file.read_text())
+    for bad in (0, -1, True, "three", 1.5):
+        file.write_text(yaml.safe_dump({**content, "execution_horizon": bad}))
+        with pytest.raises(CompileError, match="garbled"):
+            read_deployment(file)
+
+
+def test_presets_are_budgets():
+    assert set(preset_names()) == {"fastest", "smallest", "under_16_mb", "30_hz", "10_hz_cpu"}
+    for name in preset_names():
+        assert preset_budget(read_preset(name)).limits
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("limits: {rmse: 1}", "doesn't say what to minimize"),
+        ("minimize: speed", "unknown axis 'speed'"),
+        ("minimize: rmse\nlimits: {rmse: low}", "is no number"),
+        ("minimize: rmse\nlimits: {rmse: .nan}", "finite"),
+        ("minimize: rmse\nlimits: [1]", "give axes"),
+        ("minimize: rmse\ngoal: 3", "unknown key 'goal'"),
+        ("{", "no YAML"),
+    ],
+)
+def test_presets_that_are_none_are_one_line(tmp_path, text, said):
+    file = tmp_path / "own.yaml"
+    file.write_text(text)
+    with pytest.raises(CompileError, match=said):
+        read_preset(str(file))
+
+
+def test_a_budget_that_cannot_be_met_tells_which_limit_binds_and_by_how_much():
+    slow = {"latency_p99": 40.0, "rmse": 0.0, "weights_mb": 8.0, "latency_p50": 30.0}
+    rough = {"latency_p99": 20.0, "rmse": 0.9, "weights_mb": 2.0, "latency_p50": 15.0}
+    budget = make_budget("weights_mb", {"latency_p99": 33.0, "rmse": 0.05})
+    choice = choose([(slow, {}), (rough, {})], budget)
+    assert choice.best is None
+    assert choice.binding == {
+        "axis": "latency_p99", "limit": 33.0, "nearest": 0, "value": 40.0, "by": 7.0,
+    }  # fmt: skip
+
+
+def test_a_limit_holds_only_where_the_whole_interval_does():
+    axes = {"latency_p50": 30.0, "latency_p99": 32.0, "weights_mb": 1.0}
+    budget = make_budget("weights_mb", {"latency_p99": 33.0})
+    assert choose([(axes, {"latency_p99": [31.0, 32.9]})], budget).best == 0
+    assert choose([(axes, {"latency_p99": [31.0, 35.0]})], budget).best is None
+
+
+def test_a_limit_on_what_is_unknown_is_never_met():
+    axes = {"latency_p50": 30.0, "weights_mb": 1.0, "energy": "unknown"}
+    choice = choose([(axes, {})], make_budget("weights_mb", {"energy": 5.0}))
+    assert choice.best is None
+    assert choice.binding["value"] == "unknown"
+    assert choose([(axes, {})], make_budget("energy", {})).binding["axis"] == "energy"
+
+
+def test_limits_of_the_command_line():
+    assert parse_limits(["rmse=0.05", "staleness=0"], ["cosine=0.9"]) == {
+        "rmse": 0.05, "staleness": 0.0, "cosine": 0.9,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--max", "speed=3"], "unknown axis 'speed'; known: latency_p50"),
+        (["--max", "rmse=small"], "give AXIS=NUMBER"),
+        (["--max", "rmse"], "give AXIS=NUMBER"),
+        (["--max", "cosine=1"], "cosine is limited with --min"),
+        (["--min", "rmse=1"], "rmse is limited with --max"),
+        (["--minimize", "cosine"], "minimise rmse"),
+        (["--lever", "magic=1"], "unknown lever 'magic'"),
+        (["--lever", "precision"], "NAME=VALUE"),
+        (["--minimize", "rmse", "--preset", "fastest"], "either --minimize or --preset"),
+        (["--preset", "nowhere"], "one of 10_hz_cpu"),
+        (["--preset", "10_hz_cpu", "--device", "cuda"], "is for device cpu"),
+        (["--policy", "scripted_expert"], "others have no levers"),
+        (["--device", "tpu"], "cpu or cuda"),
+        (["--staleness-study", "nowhere.json"], "no result of `salus evaluate staleness`"),
+        (["--verify", "nowhere.yaml"], "can't be read"),
+    ],
+)
+def test_wrong_options_are_one_line(arguments, said):
+    code, text = invoke("compile", *arguments)
+    assert code == 1
+    assert said in text
+
+
+def test_an_interval_is_wide_where_processes_differ():
+    middle, low, high = prediction_interval([10.0, 10.1, 9.9, 10.0, 10.0])
+    assert low < 9.9 < middle < 10.1 < high
+    assert high / low < 1.2
+    _, low, high = prediction_interval([10.0, 14.0, 9.0, 12.0, 10.0])
+    assert high / low > 2.0
+    assert prediction_interval([10.0])[2] == math.inf
+
+
+def test_the_rail_of_a_jetson_is_found_and_counted(tmp_path):
+    """The files that the kernel's ina3221 driver makes."""
+    chip = tmp_path / "hwmon3"
+    chip.mkdir()
+    for number, label, current in ((1, "VDD_IN", 2000), (2, "VDD_CPU_GPU_CV", 1)):
+        (chip / f"in{number}_label").write_text(f"{label}\n")
+        (chip / f"in{number}_input").write_text("5000\n")
+        (chip / f"curr{number}_input").write_text(f"{current}\n")
+    rail = find_rail(tmp_path)
+    assert rail.watts() == pytest.approx(10.0)
+    rail.start()
+    assert rail.stop() >= 0.0
+
+
+def test_without_a_rail_there_is_none(tmp_path):
+    assert find_rail(tmp_path) is None
