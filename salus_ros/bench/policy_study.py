@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from salus_ros.bench.supervisor_statistics import rate_interval
-from salus_ros.interfaces import Observation
-from salus_ros.policy.backend import Backend, Guidance, GuidedBackend, Prediction
+from salus_ros.policy.backend import Backend
 from salus_ros.policy.registry import make_backend
+from salus_ros.sim.episode import EpisodeStatus
 from salus_ros.sim.lockstep import Lockstep, LockstepConfig
 from salus_ros.sim.lockstep_series import panda_limits
 from salus_ros.sim.rig import Rig
@@ -46,43 +46,6 @@ class Result:
     interventions: Mapping[str, int]
 
 
-class _Watching:
-    """Passes on to a policy, and looks at each inference which block is in the hand."""
-
-    def __init__(self, backend: Backend, rig: Rig) -> None:
-        self._backend, self._rig = backend, rig
-        self.cameras, self.privileged = backend.cameras, backend.privileged
-        self.first_grasped: str | None = None
-        if isinstance(backend, GuidedBackend):
-            self.predict_guided = self._looking(backend.predict_guided)
-
-    def _looking(
-        self, predict: Callable[[Observation, Guidance], Prediction]
-    ) -> Callable[[Observation, Guidance], Prediction]:
-        def look_and_predict(observation: Observation, guidance: Guidance) -> Prediction:
-            self.look()
-            return predict(observation, guidance)
-
-        return look_and_predict
-
-    def warm_up(self) -> None:
-        """The policy's."""
-        self._backend.warm_up()
-
-    def reset(self) -> None:
-        """The policy's."""
-        self._backend.reset()
-
-    def predict(self, observation: Observation) -> Prediction:
-        """The policy's."""
-        self.look()
-        return self._backend.predict(observation)
-
-    def look(self) -> None:
-        """Note the block between the fingers, if it is the first."""
-        self.first_grasped = self.first_grasped or self._rig.grasped
-
-
 def episodes_of(count: int, seed: int) -> list[tuple[str, int]]:
     """(instruction, seed) of `count` episodes per instruction, no two with the same seed."""
     total = count * len(TASKS)
@@ -108,44 +71,35 @@ def drive(
 ) -> list[Result]:
     """Run all episodes with this policy."""
     rig = Rig()
-    watching = _Watching(backend, rig)
     config = LockstepConfig(
         latency=setting.latency,
-        cameras=watching.cameras,
+        cameras=backend.cameras,
         execution_horizon=setting.execution_horizon,
         merging=setting.merging,
     )
-    lockstep = Lockstep(rig, watching, panda_limits(), config=config)
+    lockstep = Lockstep(rig, backend, panda_limits(), config=config)
     results = []
     try:
         for instruction, seed in series:
-            watching.first_grasped = None
             run = lockstep.run_episode(instruction, seed, setting.disturbance or None)
-            watching.look()
-            right = _chosen_block(watching, rig) == parse_instruction(instruction).color
-            status = run.status
-            results.append(
-                Result(
-                    instruction,
-                    seed,
-                    status.success,
-                    status.failure_type,
-                    right,
-                    status.end,
-                    run.interventions,
-                )
-            )
+            results.append(result_of(run.status, seed, run.interventions))
             on_episode(results[-1])
     finally:
         rig.close()
     return results
 
 
-def _chosen_block(watching: _Watching, rig: Rig) -> str:
-    if watching.first_grasped is not None:
-        return watching.first_grasped
-    tool = rig.tool_point
-    return min(rig.blocks(), key=lambda b: float(np.hypot(*(b.position - tool)[:2]))).color
+def result_of(status: EpisodeStatus, seed: int, interventions: Mapping[str, int]) -> Result:
+    """An episode that has ended; instruction: what the episode asks for, whatever was said."""
+    return Result(
+        status.instruction,
+        seed,
+        status.success,
+        status.failure_type,
+        status.chosen_block == parse_instruction(status.instruction).color,
+        status.end,
+        interventions,
+    )
 
 
 def summary(results: list[Result]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Those from messages need no ROS and are in `message_reading`, which replay share
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -167,11 +168,9 @@ def _block_pose(marker: Marker) -> BlockPose:
 def episode_message(status: EpisodeStatus, stamp: int) -> EpisodeMessage:
     """Episode status of the simulated rig as a message."""
     message = EpisodeMessage(header=Header(stamp=time_message(stamp)))
-    for name in ("number", "seed", "instruction", "disturbance", "success", "failure_type"):
-        setattr(message, name, getattr(status, name))
+    for field in fields(status):
+        setattr(message, field.name, getattr(status, field.name))
     message.phase = int(status.phase)
-    message.failure_onset = status.failure_onset
-    message.end = status.end
     return message
 
 

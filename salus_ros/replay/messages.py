@@ -6,6 +6,7 @@ The same content as in nodes/conversions.py makes of them, which a test holds ag
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -222,15 +223,8 @@ class MessageEncoder:
         )
 
     def _episode(self, status: EpisodeStatus, now: int) -> Any:
-        names = ("number", "seed", "instruction", "disturbance", "success", "failure_type")
-        return self.message(
-            _salus("Episode"),
-            header=self._header(now),
-            phase=int(status.phase),
-            failure_onset=status.failure_onset,
-            end=status.end,
-            **{name: getattr(status, name) for name in names},
-        )
+        values = {**asdict(status), "phase": int(status.phase)}
+        return self.message(_salus("Episode"), header=self._header(now), **values)
 
 
 def _salus(name: str) -> str:

@@ -66,7 +66,8 @@ class EpisodeStatus:
     """State of the episode; mirrors Episode.msg.
 
     failure_type: "collision", "drop", "miss", "timeout" or empty. failure_onset, end: seconds
-    since the start of the episode, -1 where not yet or none.
+    since the start of the episode, -1 where not yet or none. chosen_block: colour of the first
+    block that was grasped, or where none was, of the nearest at the end; empty before.
     """
 
     number: int
@@ -78,6 +79,7 @@ class EpisodeStatus:
     failure_type: str = ""
     failure_onset: float = -1.0
     end: float = -1.0
+    chosen_block: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,8 @@ class Episode:
         self._start_heights = {c: float(p[2]) for c, p in blocks.items()}
         self._limit = limit
         self._good_since = -1
+        self._moment: Moment | None = None
+        self._chosen = ""
         self._held: str | None = None
         self._held_at = self._held_since = 0
         self._lifted = False
@@ -145,6 +149,7 @@ class Episode:
         """Look at one moment; changes `status` and `events`."""
         if not self.running:
             return
+        self._moment = moment
         self._watch_grasp(moment)
         self._watch_closing(moment)
         if moment.time + self._needed(moment) <= self._limit:
@@ -179,6 +184,7 @@ class Episode:
 
     def _watch_grasp(self, moment: Moment) -> None:
         if moment.grasped is not None:
+            self._chosen = self._chosen or moment.grasped
             if moment.grasped != self._held:
                 self._lifted, self._held_since = False, moment.time
             self._held, self._held_at = moment.grasped, moment.time
@@ -222,7 +228,16 @@ class Episode:
             self._change(failure_type=kind, failure_onset=seconds(onset))
 
     def _end(self, time: int, success: bool) -> None:
-        self._change(phase=Phase.ENDED, success=success, end=seconds(time))
+        chosen = self._chosen or self._nearest()
+        self._change(phase=Phase.ENDED, success=success, end=seconds(time), chosen_block=chosen)
+
+    def _nearest(self) -> str:
+        """The block nearest to the tool point, seen from above; empty where nothing was seen."""
+        moment = self._moment
+        if moment is None:
+            return ""
+        places = moment.blocks
+        return min(places, key=lambda c: float(np.hypot(*(places[c] - moment.tool)[:2])))
 
     def _change(self, **changes: object) -> None:
         self.status = replace(self.status, **changes)  # type: ignore[arg-type]

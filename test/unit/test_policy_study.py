@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
 
@@ -55,24 +54,3 @@ def test_an_unknown_policy_or_option_is_refused():
     for policy, options in (("magic", {}), ("scripted_expert", {"checkpoint": "x"})):
         with pytest.raises(ValueError, match=policy):
             study.evaluate([], policy, options, study.Setting())
-
-
-def test_a_policy_that_can_be_guided_still_can_while_it_is_watched():
-    from salus_ros.policy.backend import GuidedBackend
-
-    class Guided:
-        cameras, privileged = (), False
-        warm_up = reset = predict = staticmethod(lambda *_: None)
-
-        def predict_guided(self, observation, guidance):
-            return observation, guidance
-
-    class Plain:
-        cameras, privileged = (), False
-        warm_up = reset = predict = staticmethod(lambda *_: None)
-
-    rig = SimpleNamespace(grasped="red")
-    watching = study._Watching(Guided(), rig)
-    assert isinstance(watching, GuidedBackend)
-    assert watching.predict_guided(1, 2) == (1, 2) and watching.first_grasped == "red"
-    assert not isinstance(study._Watching(Plain(), rig), GuidedBackend)

@@ -164,3 +164,13 @@ def test_with_the_block_in_hand_the_timeout_begins_later():
 def test_a_reach_is_done_at_rest_just_above_the_block(offset, speed, done):
     story = Story("reach").go(60, tool=HOME["red"] + offset, tool_speed=speed)
     assert story.episode.status.success is done
+
+
+def test_the_chosen_block_is_the_first_that_was_grasped_else_the_nearest():
+    story = Story().go(20, grasped="blue").go(20, grasped=None).go(20, grasped="red")
+    assert story.episode.status.chosen_block == ""
+    story.episode.collide(story.moment.time, "table")
+    assert story.episode.status.chosen_block == "blue"
+    away = Story().go(3, tool=np.array([0.42, 0.1, 0.3]))
+    away.episode.collide(away.moment.time, "table")
+    assert away.episode.status.chosen_block == "blue"
