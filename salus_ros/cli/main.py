@@ -10,6 +10,7 @@ import typer
 from salus_ros import __version__
 from salus_ros.cli import (
     bench,
+    bench_replay,
     bench_sampler,
     calibrate,
     compile,
@@ -21,6 +22,7 @@ from salus_ros.cli import (
     evaluate_gating,
     evaluate_policy,
     evaluate_predictor,
+    evaluate_staleness,
     journal,
     record,
     record_demos,
@@ -44,12 +46,14 @@ app.command(name="up")(up.up)
 app.command(name="replay")(replay.replay)
 app.command(name="compile")(compile.compile_policy)
 bench.app.command(name="sampler")(bench_sampler.sampler)
+bench.app.command(name="replay")(bench_replay.replay)
 app.add_typer(bench.app, name="bench")
 evaluate.app.command(name="early-exit")(evaluate_early_exit.early_exit)
 evaluate.app.command(name="chunking")(evaluate_chunking.chunking)
 evaluate.app.command(name="policy")(evaluate_policy.policy)
 evaluate.app.command(name="gating")(evaluate_gating.gating)
 evaluate.app.command(name="predictor")(evaluate_predictor.predictor)
+evaluate.app.command(name="staleness")(evaluate_staleness.staleness)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(journal.app, name="journal")

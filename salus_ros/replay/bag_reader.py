@@ -21,12 +21,14 @@ from rosbags.typesys import (
 )
 from rosbags.typesys.store import Typestore
 
-from salus_ros.replay.bag_writer import METADATA
+from salus_ros.replay.bag_writer import METADATA, read_metadata
 from salus_ros.replay.errors import BagError
+from salus_ros.replay.mcap_reading import McapContent
 from salus_ros.replay.message_types import typestore
 
+_NO_FORM = MessageDefinitionFormat.NONE
+_FORMS = {"ros2msg": MessageDefinitionFormat.MSG, "ros2idl": MessageDefinitionFormat.IDL}
 _STORES = frozenset(store.value for store in Stores)
-_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Received(NamedTuple):
@@ -94,14 +96,16 @@ def read_raw(bag: Path, choose: Callable[[Mapping[str, str]], Collection[str]]) 
     end, and for what `choose` raises.
     """
     try:
-        found: list[RawMessage] = []
-        for reader in _readers(bag):
-            with reader:
-                present = {c.topic: c.msgtype for c in reader.connections if c.msgcount}
-                chosen = choose(present)
-                connections = [c for c in reader.connections if c.topic in chosen]
-                found += _raw(reader, connections)
-        return found
+        if not bag.exists():
+            raise BagError("no such bag")
+        path = _only_file(bag)
+        content = McapContent(path) if path is not None and path.suffix == ".mcap" else None
+        if content is not None and content.summarised:
+            return _raw_of_mcap(content, choose)
+        with Reader(path or bag) as reader:
+            present = {c.topic: c.msgtype for c in reader.connections if c.msgcount}
+            chosen = choose(present)
+            return list(_raw(reader, [c for c in reader.connections if c.topic in chosen]))
     except ReaderError as error:
         raise BagError(f"{bag} can't be read ({error}): try salus record repair {bag}") from None
     except BagError as error:
@@ -111,11 +115,19 @@ def read_raw(bag: Path, choose: Callable[[Mapping[str, str]], Collection[str]]) 
         raise BagError(f"{bag} can't be read ({error!r}): leave it out") from None
 
 
-def _readers(bag: Path) -> list[Reader]:
-    """One for the whole bag."""
-    if not bag.exists():
-        raise BagError(f"{bag}: no such bag")
-    return [Reader(_only_file(bag) or bag)]
+def _raw_of_mcap(
+    content: McapContent, choose: Callable[[Mapping[str, str]], Collection[str]]
+) -> list[RawMessage]:
+    chosen = choose({channel.topic: channel.kind for channel in content.channels.values()})
+    channels = {n: c for n, c in content.channels.items() if c.topic in chosen}
+    stores = {
+        number: _store_of(c.kind, _FORMS.get(c.encoding, _NO_FORM), c.definition, "")
+        for number, c in channels.items()
+    }
+    return [
+        RawMessage(channels[n].topic, channels[n].kind, time, data, stores[n])
+        for n, time, data in content.messages(channels.keys())
+    ]
 
 
 def _only_file(bag: Path) -> Path | None:
@@ -124,10 +136,9 @@ def _only_file(bag: Path) -> Path | None:
     rosbags reads metadata.yaml by a parser that takes longer than replaying a second of the bag.
     """
     if not bag.is_dir():
-        return None
+        return bag
     try:
-        told = yaml.load((bag / METADATA).read_text(), Loader=_YAML)
-        told = told["rosbag2_bagfile_information"]
+        told = read_metadata(bag)["rosbag2_bagfile_information"]
         files, mode = told["relative_file_paths"], told.get("compression_mode") or "none"
         path = bag / PurePath(files[0]).name
         return path if len(files) == 1 and mode.lower() == "none" and path.is_file() else None

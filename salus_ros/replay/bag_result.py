@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class BagResult:
 
 def replay_bag(bag: Path, options: ReplayOptions) -> Replayed:
     """Read a bag and replay it. Raises BagError, one line, where it can't be."""
-    settings = load_settings(options.config)
+    settings = _settings(options.config, _changed(options.config))
     topic_map = load_topic_map(options.topic_map) if options.topic_map else TopicMap()
     run = read_run(
         bag, settings.joint_names, settings.gripper_name, settings.gripper_range, topic_map
@@ -77,6 +78,16 @@ def replay_bag(bag: Path, options: ReplayOptions) -> Replayed:
         settings = settings.as_recorded(trace.setup)
     outputs = replay(run, settings, options.through, trace, options.ticks == GRID)
     return Replayed(run, settings, outputs)
+
+
+@lru_cache(maxsize=8)
+def _settings(config: Path | None, _changed_at: int) -> Settings:
+    """Read once for all bags."""
+    return load_settings(config)
+
+
+def _changed(config: Path | None) -> int:
+    return config.stat().st_mtime_ns if config is not None and config.is_file() else 0
 
 
 def bag_result(replayed: Replayed, options: ReplayOptions) -> BagResult:

@@ -179,6 +179,13 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
+def read_metadata(folder: Path) -> Any:
+    """Content of metadata.yaml. Raises OSError, yaml.YAMLError."""
+    # libyaml's parser, where it is there: the other takes longer than opening the bag.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load((folder / METADATA).read_text(), Loader=loader)
+
+
 def write_metadata(folder: Path, content: dict[str, Any]) -> None:
     """Replace metadata.yaml in one step."""
     path = folder / METADATA

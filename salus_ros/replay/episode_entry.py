@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from salus_ros.replay.bag_writer import METADATA
+from salus_ros.replay.bag_writer import METADATA, read_metadata
 from salus_ros.replay.errors import BagError
 
 EPISODE_KEY = "salus_episode"
@@ -23,7 +23,7 @@ def custom_data(entry: Mapping[str, Any]) -> dict[str, str]:
 def described(folder: Path) -> dict[str, Any] | None:
     """The entry of a bag; None where it has none. Raises BagError for a damaged metadata.yaml."""
     try:
-        content = yaml.safe_load((folder / METADATA).read_text())
+        content = read_metadata(folder)
         custom = content["rosbag2_bagfile_information"].get("custom_data") or {}
         text = custom.get(EPISODE_KEY)
         return None if text is None else dict(json.loads(text))

@@ -42,7 +42,7 @@ class RecoveredMcap:
                 if file.read(len(MAGIC)) != MAGIC:
                     raise BagError(f"{self._path} is no MCAP file")
                 for kind, body in _records(file):
-                    content = _chunk_content(body) if kind == CHUNK else [(kind, body)]
+                    content = chunk_records(body) if kind == CHUNK else [(kind, body)]
                     batch = [m for inner in content for m in self._take(*inner)]
                     if batch:
                         yield batch
@@ -51,7 +51,7 @@ class RecoveredMcap:
 
     def _take(self, kind: int, body: bytes) -> Iterator[Message]:
         if kind == SCHEMA:
-            number, name, encoding, definition = _schema(body)
+            number, name, encoding, definition = read_schema(body)
             if encoding == "ros2msg":
                 self._schemas[number] = name, definition
         elif kind == CHANNEL:
@@ -63,8 +63,8 @@ class RecoveredMcap:
 
     def _add_channel(self, body: bytes) -> None:
         number, schema = struct.unpack_from("<HH", body)
-        name, place = _text(body, 4)
-        encoding, place = _text(body, place)
+        name, place = read_text(body, 4)
+        encoding, place = read_text(body, place)
         if encoding != "cdr" or schema not in self._schemas or number in self.topics:
             return
         metadata = _mapping(body, place)
@@ -89,11 +89,11 @@ def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield kind, file.read(length)
 
 
-def _chunk_content(body: bytes) -> list[tuple[int, bytes]]:
+def chunk_records(body: bytes) -> list[tuple[int, bytes]]:
     """Records inside of a chunk; none where it is not whole."""
     try:
         _, _, size, checksum = struct.unpack_from("<QQQI", body)
-        compression, place = _text(body, _CHUNK_HEAD)
+        compression, place = read_text(body, _CHUNK_HEAD)
         content = decompress(body[place + 8 :], compression)
     except (struct.error, ValueError):
         return []
@@ -107,15 +107,15 @@ def _chunk_content(body: bytes) -> list[tuple[int, bytes]]:
     return records
 
 
-def _schema(body: bytes) -> tuple[int, str, str, str]:
+def read_schema(body: bytes) -> tuple[int, str, str, str]:
     """Number, name, encoding and text of a schema record."""
     (number,) = struct.unpack_from("<H", body)
-    name, place = _text(body, 2)
-    encoding, place = _text(body, place)
-    return number, name, encoding, _text(body, place)[0]
+    name, place = read_text(body, 2)
+    encoding, place = read_text(body, place)
+    return number, name, encoding, read_text(body, place)[0]
 
 
-def _text(body: bytes, place: int) -> tuple[str, int]:
+def read_text(body: bytes, place: int) -> tuple[str, int]:
     """A string at that place, and the place behind it."""
     (length,) = struct.unpack_from("<I", body, place)
     end = place + 4 + length
@@ -127,6 +127,6 @@ def _mapping(body: bytes, place: int) -> dict[str, str]:
     place, end = place + 4, place + 4 + length
     found = {}
     while place < end:
-        key, place = _text(body, place)
-        found[key], place = _text(body, place)
+        key, place = read_text(body, place)
+        found[key], place = read_text(body, place)
     return found

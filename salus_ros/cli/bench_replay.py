@@ -1,0 +1,56 @@
+"""`salus bench replay`: how much faster than real time recordings are replayed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from salus_ros.cli.errors import UserError
+from salus_ros.cli.options import JsonFile
+from salus_ros.cli.output import write_json
+
+
+def replay(
+    bags: Annotated[
+        list[Path] | None, typer.Argument(help="Bags; none: lock-step episodes made for it.")
+    ] = None,
+    json_file: JsonFile = "",
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes, where no bags are given.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, of which the best counts.")] = 3,
+) -> None:
+    """Time replay without the model on one core: reading, signals, predictor, gate, scores.
+
+    Example: salus bench replay --json replay_bench.json
+
+    Exit code: 0 where it ran, whatever it measured; 1 where a bag can't be replayed.
+    """
+    from salus_ros.bench.provenance import provenance
+    from salus_ros.bench.replay import bench
+    from salus_ros.replay.batch import bags_of
+    from salus_ros.replay.errors import BagError
+
+    console = Console(stderr=json_file == "-")
+    try:
+        found = bags_of(bags or [])
+    except BagError as error:
+        raise UserError(str(error)) from error
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("bags", total=rounds * (len(found) or episodes))
+        result = bench(found, episodes, rounds, lambda: progress.advance(task))
+    table = Table("measure", "value", title="Replay without the model, one core")
+    table.add_row("times real time (goal 100)", f"{result['times_real_time']:.1f}")
+    table.add_row("the same of the core's time alone", f"{result['cpu_times_real_time']:.1f}")
+    for name, value in result["cpu_ms_a_recorded_second"].items():
+        table.add_row(f"{name}, core ms a recorded second", f"{value:.2f}")
+    console.print(table)
+    if json_file:
+        command = f"salus bench replay --episodes {episodes} --rounds {rounds}"
+        content = {"benchmark": "replay", "command": command, **result, **provenance()}
+        write_json(json_file, content)
+    if result["failed"]:
+        raise UserError("; ".join(result["failed"]))
