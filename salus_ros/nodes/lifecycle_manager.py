@@ -98,7 +98,9 @@ class LifecycleManager(PlainNode):
             Header, topics.HEARTBEAT, self._on_heartbeat, qos.HEARTBEAT, callback_group=answers
         )
         self.create_service(SetBool, topics.RUN, self._on_run, callback_group=waiting)
-        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, topics.DIAGNOSTICS, qos.DIAGNOSTICS
+        )
         self.create_timer(0.1, self.guarded(self._watch), callback_group=waiting)
         self.create_timer(1.0, self.guarded(self._publish_diagnostics), callback_group=answers)
         if self.parameter("autostart"):

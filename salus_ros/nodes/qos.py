@@ -30,6 +30,9 @@ EVENTS = _keep_last(
 # use for the parts before.
 TRACE = _keep_last(100, reliability=ReliabilityPolicy.RELIABLE)
 
+# What ROS's own diagnostics use.
+DIAGNOSTICS = SIGNALS
+
 # A recorder must see every command, whatever it is doing at the moment.
 EVERY_COMMAND = _keep_last(1000, reliability=ReliabilityPolicy.RELIABLE)
 
