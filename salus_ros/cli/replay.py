@@ -36,6 +36,9 @@ def replay(
     ticks: Annotated[
         str, typer.Option(help="auto: as the gate ticked; commands; grid: at the gate's own rate.")
     ] = "auto",
+    compare: Annotated[
+        str, typer.Option(help="Another parameter file: what one would stop and the other not.")
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
     json_file: JsonFile = "",
@@ -50,7 +53,7 @@ def replay(
     """
     from salus_ros.replay.batch import bags_of, run_batch, summary
 
-    options = _options(through, config, topics, ticks, seed)
+    options = _options(through, (config, compare), topics, ticks, seed)
     console = Console(stderr=json_file == "-")
     started = time.monotonic()
     try:
@@ -71,7 +74,7 @@ def replay(
 
 
 def _options(
-    through: str, config: str, topics: Path | None, ticks: str, seed: int
+    through: str, configs: tuple[str, str], topics: Path | None, ticks: str, seed: int
 ) -> ReplayOptions:
     from salus_ros.replay.bag_result import TICKS, ReplayOptions
     from salus_ros.replay.player import STAGES as KNOWN
@@ -85,15 +88,16 @@ def _options(
         raise UserError(f"--through: '{unknown[0]}' is none of {', '.join(KNOWN)}", USAGE)
     if ticks not in TICKS:
         raise UserError(f"--ticks: '{ticks}' is none of {', '.join(TICKS)}", USAGE)
-    path = _config(config)
+    path, other = (_config(name) for name in configs)
     try:
         load_settings(path)
+        load_settings(other)
         if topics is not None:
             load_topic_map(topics)
     except BagError as error:
         raise UserError(str(error), USAGE) from error
     stages = Through(**{name: name in names for name in KNOWN})
-    return ReplayOptions(path, topics, stages, seed, ticks)
+    return ReplayOptions(path, topics, stages, seed, ticks, other)
 
 
 def _config(name: str) -> Path | None:
@@ -128,6 +132,9 @@ def _table(content: dict[str, Any], wall: float) -> Table:
         table.add_row(f"time in {mode}", f"{100 * share:.2f} %")
     for reason, count in content["interventions"]["by_reason"].items():
         table.add_row(f"intervention: {reason}", f"{count}")
+    for side in ("first", "second") if "comparison" in content else ():
+        stops = content["comparison"][f"stopped_by_{side}_only"]
+        table.add_row(f"stops by the {side} configuration only", f"{len(stops)}")
     outcomes = scores["outcomes"]
     if outcomes and outcomes["predictor"]:
         auc = outcomes["predictor"]["auc"]["value"]

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from salus_ros.nodes import topics
+from salus_ros.replay.comparison import comparison
 from salus_ros.replay.differences import acts_of, differences, moments
+from salus_ros.replay.errors import BagError
 from salus_ros.replay.lockstep import replay
 from salus_ros.replay.measures import Measures, measures, signals_over_time
 from salus_ros.replay.outcomes import Judged, judged_episodes, scores
@@ -18,7 +20,7 @@ from salus_ros.replay.player import Through
 from salus_ros.replay.recorded_run import RecordedRun, read_run
 from salus_ros.replay.settings import Settings, load_settings
 from salus_ros.replay.topic_map import TopicMap, load_topic_map
-from salus_ros.replay.trace import trace_of
+from salus_ros.replay.trace import Trace, trace_of
 
 # Where a replay's ticks come from.
 AUTO, COMMANDS, GRID = TICKS = ("auto", "commands", "grid")
@@ -28,7 +30,8 @@ AUTO, COMMANDS, GRID = TICKS = ("auto", "commands", "grid")
 class ReplayOptions:
     """What is asked of each bag. config None: what the gate said that it was, else sim_panda.
 
-    topic_map: a YAML file's path. ticks: "auto": as the trace says, where there is one.
+    topic_map: a YAML file's path. ticks: "auto": as the trace says, where there is one. compare:
+    another configuration, to be set beside.
     """
 
     config: Path | None = None
@@ -36,6 +39,7 @@ class ReplayOptions:
     through: Through = field(default_factory=Through)
     seed: int = 0
     ticks: str = AUTO
+    compare: Path | None = None
 
     def describe(self) -> dict[str, Any]:
         """For the report, apart from the configuration's own fingerprint."""
@@ -52,6 +56,7 @@ class Replayed:
     run: RecordedRun
     settings: Settings
     outputs: Outputs
+    trace: Trace | None
 
 
 @dataclass
@@ -77,7 +82,7 @@ def replay_bag(bag: Path, options: ReplayOptions) -> Replayed:
     if trace is not None and options.config is None:
         settings = settings.as_recorded(trace.setup)
     outputs = replay(run, settings, options.through, trace, options.ticks == GRID)
-    return Replayed(run, settings, outputs)
+    return Replayed(run, settings, outputs, trace)
 
 
 @lru_cache(maxsize=8)
@@ -115,7 +120,19 @@ def bag_result(replayed: Replayed, options: ReplayOptions) -> BagResult:
         "interventions": moments(acts_of(outputs.interventions), first),
         "differences": differences(run, outputs),
     }
+    if options.compare is not None:
+        report["comparison"] = _compared(replayed, options, options.compare)
     return BagResult(str(run.bag), outputs.fingerprint(), inputs, report, found, judged)
+
+
+def _compared(replayed: Replayed, options: ReplayOptions, config: Path) -> dict[str, Any]:
+    """The same recording with another configuration."""
+    run, settings = replayed.run, _settings(config, _changed(config))
+    if settings.joint_names != replayed.settings.joint_names:
+        raise BagError(f"{config} is of other joints than {run.bag}: {settings.joint_names}")
+    own_rate = options.ticks == GRID
+    outputs = replay(run, settings, options.through, replayed.trace, own_rate)
+    return comparison(replayed.outputs, outputs, run.joint_names, settings.fingerprint)
 
 
 def _notes(replayed: Replayed, left_out: list[str]) -> list[str]:

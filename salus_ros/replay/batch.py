@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -124,8 +125,25 @@ def summary(answers: Sequence[Answer], options: ReplayOptions) -> dict[str, Any]
             "moments": moments,
         },
         "differences": _differences(good),
+        **_comparison(good),
         "bags": [answer.report for answer in good],
     }
+
+
+def _comparison(good: Sequence[BagResult]) -> dict[str, Any]:
+    """Where only one of two configurations stopped the arm, over all bags."""
+    compared = [(a.bag, a.report["comparison"]) for a in good if "comparison" in a.report]
+    if not compared:
+        return {}
+    content: dict[str, Any] = {}
+    for side in ("stopped_by_first_only", "stopped_by_second_only"):
+        content[side] = [{"bag": bag, **stop} for bag, told in compared for stop in told[side]]
+    for side in ("first", "second"):
+        counts: Counter[str] = Counter()
+        for _, told in compared:
+            counts.update(told["interventions"][side])
+        content[f"interventions_{side}"] = dict(sorted(counts.items()))
+    return {"comparison": content}
 
 
 def _digest(parts: Any) -> str:

@@ -280,3 +280,21 @@ def test_joint_states_are_read_from_bytes_as_from_messages(names, values, given_
         JointBytes(["nobody"], "").read(data)
     with pytest.raises(ValueError, match=r"cut off|can't be read|buffer|values|lacks"):
         reader.read(data[: len(data) // 2])
+
+
+def test_two_configurations_side_by_side_name_the_stops_of_one_alone(bags, tmp_path):
+    """Chunks count as stale after 0.2 s: that holds the arm where it went on."""
+    strict = tmp_path / "strict.yaml"
+    strict.write_text(
+        "safety_supervisor: {ros__parameters: {observation_age: 0.2, require_prediction: false}}\n"
+    )
+    code, content = replayed(bags / "episode_00000", "--compare", strict)
+    told = content["comparison"]
+    assert code == 0 and not told["stopped_by_first_only"]
+    stop = told["stopped_by_second_only"][0]
+    assert stop["time"] > 0 and stop["seconds"] > 0.1
+    assert stop["mode"] in ("HOLD", "STOP")
+    assert {"plan_stale", "no_plan", "repeated_faults", "chunk_fault"} & set(stop["reasons"])
+    assert replayed(bags / "episode_00000", "--compare", strict)[1] == content
+    same = replayed(bags / "episode_00000", "--compare", "sim_panda")[1]["comparison"]
+    assert not same["stopped_by_first_only"] and not same["stopped_by_second_only"]
