@@ -47,7 +47,7 @@ class Job:
         )  # fmt: skip
         candidates = search.run()
         horizons = grid.values["execution_horizon"]
-        found = configurations(candidates, horizons, self.subject.time_step)
+        found = configurations(candidates, horizons, self.subject.time_step, self.subject.rows)
         picks = [{"name": name, **conclude(found, budget)} for name, budget in budgets.items()]
         return {
             "benchmark": "compile",

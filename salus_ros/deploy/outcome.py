@@ -14,18 +14,19 @@ from salus_ros.deploy.search import Candidate
 Interval = tuple[float, float]
 
 
-def age_steps(latency_ms: float, horizon: int, time_step: float) -> int:
+def age_steps(latency_ms: float, horizon: int, time_step: float, rows: int) -> int:
     """Age of the observation behind the last executed row of a chunk, in control steps.
 
-    A chunk comes ceil(latency) steps after its observation, the rows before are dropped; the next
-    one comes after the horizon, or after the latency where that is longer.
+    A chunk of `rows` comes ceil(latency) steps after its observation, the rows before are dropped;
+    the next one comes after the horizon, or after the latency where that is longer, and before the
+    rows run out.
     """
     delay = math.ceil(latency_ms * 1e-3 / time_step - 1e-9)
-    return delay + max(horizon, delay) - 1
+    return max(delay, min(delay + max(horizon, delay), rows) - 1)
 
 
 def axes_of(
-    candidate: Candidate, horizon: int, time_step: float
+    candidate: Candidate, horizon: int, time_step: float, rows: int
 ) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """Values of all axes, and intervals of those that were timed."""
     told = candidate.estimates()
@@ -44,7 +45,7 @@ def axes_of(
     tell("peak_memory_mb", told["peak_memory_mb"])
     axes |= {name: screened[name] for name in ("rmse", "cosine")}
     axes["staleness"] = horizon - 1
-    ages = [age_steps(latency, horizon, time_step) for latency in told["latency_p99"]]
+    ages = [age_steps(ms, horizon, time_step, rows) for ms in told["latency_p99"]]
     axes["age"], intervals["age"] = ages[0], [ages[1], ages[2]]
     axes["energy"] = UNKNOWN
     if "joules" in told:
@@ -53,7 +54,7 @@ def axes_of(
 
 
 def configurations(
-    candidates: Sequence[Candidate], horizons: Sequence[int], time_step: float
+    candidates: Sequence[Candidate], horizons: Sequence[int], time_step: float, rows: int
 ) -> list[dict[str, Any]]:
     """One entry for each horizon of what was measured, and one for all else with the reason."""
     found = []
@@ -68,7 +69,7 @@ def configurations(
             continue
         for horizon in horizons:
             levers = replace(candidate.levers, execution_horizon=horizon)
-            axes, intervals = axes_of(candidate, horizon, time_step)
+            axes, intervals = axes_of(candidate, horizon, time_step, rows)
             entry = {"levers": levers.to_json(), "axes": axes, "intervals": intervals}
             found.append({**entry, **common, "left_out": ""})
     return found

@@ -63,7 +63,8 @@ def a_search(subject, folder, runner=in_this_process):
 
 
 def outcome(found, subject):
-    return configurations(found, subject.grid().values["execution_horizon"], subject.time_step)
+    horizons = subject.grid().values["execution_horizon"]
+    return configurations(found, horizons, subject.time_step, subject.rows)
 
 
 def test_every_configuration_is_measured_or_has_a_reason(search, subject):
