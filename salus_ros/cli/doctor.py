@@ -6,7 +6,7 @@ import ctypes.util
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -16,19 +16,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from salus_ros.cli.errors import FAILED
-from salus_ros.cli.graph import BUILD_HINT
+from salus_ros.cli.errors import FAILED, USAGE, UserError
+from salus_ros.cli.findings import Finding
+from salus_ros.cli.graph import BUILD_HINT, parameter_file, require_ros
 from salus_ros.cli.output import write_json
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: level "ok", "warning" (works, but less well) or "error", and what to do."""
-
-    check: str
-    level: str
-    detail: str
-    remedy: str = ""
 
 
 def _python() -> Finding:
@@ -114,21 +105,68 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 
 
 def doctor(
+    rig: Annotated[
+        bool, typer.Option("--rig", help="Also check this machine and the running rig's topics.")
+    ] = False,
+    config: Annotated[str, typer.Option(help="The rig's parameter file, by path or name.")] = "fr3",
+    cameras: Annotated[
+        str,
+        typer.Option(help="Cameras to look at: front,wrist or front=/topic; empty: the file's."),
+    ] = "",
+    seconds: Annotated[
+        float, typer.Option(help="How long the rig is listened to [s].", min=0.5, max=600.0)
+    ] = 5.0,
+    alive: Annotated[
+        str, typer.Option(help="Only this: nodes, with commas, that must be heard in that time.")
+    ] = "",
     json_file: Annotated[
         str, typer.Option("--json", help="File for the findings; -: standard output.")
     ] = "",
 ) -> None:
     """Check this machine. Exit code 1 where something that the graph needs is missing.
 
-    Example: salus doctor
+    Example: salus doctor --rig --config fr3 --cameras front,wrist
     """
-    findings = [check() for check in CHECKS]
+    if alive:
+        findings = [_alive(alive.split(","), seconds)]
+    else:
+        findings = [check() for check in CHECKS]
+        if rig:
+            findings += _rig(config, cameras, seconds)
     if json_file:
         write_json(json_file, {"findings": [asdict(finding) for finding in findings]})
     if json_file != "-":
         Console().print(_table(findings))
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(FAILED)
+
+
+def _alive(names: list[str], seconds: float) -> Finding:
+    require_ros()
+    from salus_ros.nodes.rig_watch import RigWatch
+
+    with RigWatch({}, "") as watch:
+        watch.listen(seconds, lambda report: set(names) <= set(report.heartbeats))
+        missing = [name for name in names if name not in watch.report.heartbeats]
+    if missing:
+        return Finding("alive", "error", f"not heard: {', '.join(missing)}", "see their logs")
+    return Finding("alive", "ok", ", ".join(names))
+
+
+def _rig(config: str, cameras: str, seconds: float) -> list[Finding]:
+    from salus_ros.cli.rig_machine import machine_findings
+    from salus_ros.cli.rig_topics import RigSettings, rig_findings
+
+    require_ros()
+    from salus_ros.nodes.rig_watch import RigWatch
+
+    try:
+        settings = RigSettings(parameter_file(config), cameras)
+    except ValueError as error:
+        raise UserError(f"cameras: {error}", USAGE) from error
+    with RigWatch(settings.cameras, settings.command_topic) as watch:
+        watch.listen(seconds)
+    return machine_findings() + rig_findings(watch.report, settings)
 
 
 def _table(findings: list[Finding]) -> Table:

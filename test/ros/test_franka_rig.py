@@ -1,7 +1,9 @@
 """Supervisor and bridge in front of a stand-in for an FR3 behind franka_ros2, over real DDS."""
 
+import json
 import signal
 import subprocess
+import sys
 import time
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -241,6 +243,29 @@ def test_a_driver_that_falls_silent_is_not_repeated(rig):
     rig.wait(lambda: not rig.ready(), "the robot to be lost")
     assert rig.modes[-1].mode == RobotMode.MODE_UNKNOWN
     assert "is the driver running?" in rig.modes[-1].text
+
+
+def doctor(*arguments):
+    """Exit code and findings by check of `salus doctor`."""
+    command = [sys.executable, "-m", "salus_ros.cli.main", "doctor", *arguments, "--json", "-"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.stdout, result.stderr
+    found = json.loads(result.stdout)["findings"]
+    return result.returncode, {finding["check"]: finding for finding in found}
+
+
+def test_the_doctor_sees_the_rig(rig):
+    rig.sending = False
+    _, found = doctor("--rig", "--config", "fr3", "--seconds", "3")
+    for check in ("joint names", "robot", "commands", "controller", "clocks between machines"):
+        assert found[check]["level"] == "ok", found[check]
+    assert found["nodes"]["level"] == "warning"
+    assert "lifecycle_manager" in found["nodes"]["detail"]
+    assert "joint states" in found
+    assert doctor("--alive", "franka_bridge,safety_supervisor")[0] == 0
+    code, found = doctor("--alive", "franka_bridge,vla_policy", "--seconds", "1")
+    assert code == 1
+    assert found["alive"]["detail"] == "not heard: vla_policy"
 
 
 @pytest.mark.skipif(find_spec("franka_msgs") is not None, reason="franka_msgs is here")
