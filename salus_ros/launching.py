@@ -95,10 +95,13 @@ def plain_node(name: str, config: str, overrides: Overrides) -> Node:
 
 def _described(name: str, config: str, overrides: Overrides) -> dict[str, Any]:
     own = {**overrides.get("/**", {}), **overrides.get(name, {})}
+    # SROS 2: config/sros2 has an enclave for each node.
+    secured = os.environ.get("ROS_SECURITY_ENABLE", "").lower() == "true"
     return {
         "package": "salus_ros",
         "executable": name,
         "parameters": [config, *([own] if own else [])],
+        "ros_arguments": ["--enclave", f"/salus/{name}"] if secured else [],
         "on_exit": end_where_it_failed,
         "output": "screen",
     }
