@@ -48,7 +48,10 @@ setup(
         # LeRobot data sets: recordings for `salus calibrate` and `evaluate supervisor`, and the
         # demonstrations of `salus record demos` and `salus train policy`.
         "datasets": ["huggingface-hub", "pillow", "pyarrow"],
+        # `salus replay --engine dask`: bags on many machines.
+        "cluster": ["distributed"],
         "test": [
+            "distributed",
             "hypothesis",
             "mcap-ros2-support",
             "mypy",

@@ -17,6 +17,7 @@ from salus_ros.interfaces import (
     NANOSECONDS,
     ActionChunk,
     ActionDistribution,
+    BlockPose,
     EarlyExit,
     JointCommand,
     JointState,
@@ -194,3 +195,13 @@ def waypoints(message: Any, most: int) -> Waypoints:
         positions=np.array([point.positions for point in points], np.float64),
         velocities=np.array([point.velocities for point in points]) if moving else None,
     )
+
+
+def block_poses(message: Any) -> tuple[BlockPose, ...]:
+    """True block poses from the rig's markers."""
+    return tuple(_block_pose(marker) for marker in message.markers)
+
+
+def _block_pose(marker: Any) -> BlockPose:
+    p, q = marker.pose.position, marker.pose.orientation
+    return BlockPose(marker.ns, np.array([p.x, p.y, p.z]), 2.0 * float(np.arctan2(q.z, q.w)))

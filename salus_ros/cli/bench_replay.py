@@ -54,3 +54,34 @@ def replay(
         write_json(json_file, content)
     if result["failed"]:
         raise UserError("; ".join(result["failed"]))
+
+
+def replay_batch(
+    json_file: JsonFile = "",
+    bags: Annotated[int, typer.Option(min=10, help="Bags in the batch.")] = 1000,
+    workers: Annotated[int, typer.Option(min=2, help="Dask workers.")] = 2,
+) -> None:
+    """Replay a batch on a local Dask cluster, kill a worker on the way, and count what comes back.
+
+    Example: salus bench replay-batch --bags 1000 --json replay_batch.json
+
+    Exit code: 0 where the counts are exact, 1 where they are not.
+    """
+    from salus_ros.bench.provenance import provenance
+    from salus_ros.bench.replay_batch import measure
+    from salus_ros.replay.errors import BagError
+
+    console = Console(stderr=json_file == "-")
+    try:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("bags", total=bags)
+            result = measure(bags, workers, lambda: progress.advance(task))
+    except BagError as error:
+        raise UserError(str(error)) from error
+    console.print_json(data=result)
+    if json_file:
+        command = f"salus bench replay-batch --bags {bags} --workers {workers}"
+        content = {"benchmark": "replay_batch", "command": command, **result, **provenance()}
+        write_json(json_file, content)
+    if not (result["counts_exact"] and result["told_once_each"] and result["worker_killed"]):
+        raise UserError("the counts are not exact: this is a bug")

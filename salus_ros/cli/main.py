@@ -10,6 +10,8 @@ import typer
 from salus_ros import __version__
 from salus_ros.cli import (
     bench,
+    bench_all,
+    bench_quantization,
     bench_replay,
     bench_sampler,
     calibrate,
@@ -27,6 +29,7 @@ from salus_ros.cli import (
     record,
     record_demos,
     replay,
+    top,
     train,
     train_early_exit,
     train_predictor,
@@ -43,10 +46,15 @@ app = typer.Typer(
 app.command(name="doctor")(doctor.doctor)
 app.command(name="demo")(demo.demo)
 app.command(name="up")(up.up)
+app.command(name="top")(top.top)
 app.command(name="replay")(replay.replay)
 app.command(name="compile")(compile.compile_policy)
+bench.app.command(name="all")(bench_all.everything)
+bench.app.command(name="report")(bench_all.report)
+bench.app.command(name="quantization")(bench_quantization.quantization)
 bench.app.command(name="sampler")(bench_sampler.sampler)
 bench.app.command(name="replay")(bench_replay.replay)
+bench.app.command(name="replay-batch")(bench_replay.replay_batch)
 app.add_typer(bench.app, name="bench")
 evaluate.app.command(name="early-exit")(evaluate_early_exit.early_exit)
 evaluate.app.command(name="chunking")(evaluate_chunking.chunking)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from rich.table import Table
 
 from salus_ros.bench.provenance import provenance
 from salus_ros.cli.errors import INTERRUPTED, USAGE, UserError
-from salus_ros.cli.options import JsonFile
+from salus_ros.cli.options import JsonFile, json_options
 from salus_ros.cli.output import write_json
 from salus_ros.cli.processes import interrupt_on_signals
 from salus_ros.replay.storage import Storage
@@ -66,7 +65,7 @@ def rollouts(
         seed=seed,
         disturbances=names,
         nominal_share=nominal_share,
-        policy_options=_json_options(policy_options),
+        policy_options=json_options(policy_options),
         images=images,
         storage=storage,
         calibration=calibration,
@@ -141,16 +140,6 @@ def _check_policy(name: str) -> None:
 
     if name not in BACKEND_NAMES:
         raise UserError(f"unknown policy '{name}'; known: {', '.join(BACKEND_NAMES)}", USAGE)
-
-
-def _json_options(text: str) -> dict[str, Any]:
-    try:
-        options = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"--policy-options is no JSON: {error}", USAGE) from error
-    if not isinstance(options, dict):
-        raise UserError("--policy-options must be a JSON object: {...}", USAGE)
-    return options
 
 
 def _cores() -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,16 +14,18 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from salus_ros.cli.errors import FAILED, USAGE, UserError
-from salus_ros.cli.options import JsonFile
-from salus_ros.cli.output import write_json
+from salus_ros.cli.options import JsonFile, ReportFile, json_options
+from salus_ros.cli.output import write_json, write_report
 from salus_ros.replay.errors import BagError
 from salus_ros.resources import share_folder
 
 if TYPE_CHECKING:
     from salus_ros.replay.bag_result import ReplayOptions
-    from salus_ros.replay.batch import Answer
+    from salus_ros.replay.batch import Answer, Told
+    from salus_ros.replay.policy_stage import PolicyOptions
 
 STAGES = "signals,predictor,supervisor"
+ENGINES = ("processes", "dask")
 
 
 def replay(
@@ -36,11 +40,30 @@ def replay(
     ticks: Annotated[
         str, typer.Option(help="auto: as the gate ticked; commands; grid: at the gate's own rate.")
     ] = "auto",
+    policy: Annotated[
+        str, typer.Option(help="Policy, by name or checkpoint: asked anew; empty: as recorded.")
+    ] = "",
+    policy_options: Annotated[
+        str, typer.Option(help="Options of the policy, JSON: '{\"flow_steps\": 4}'.")
+    ] = "{}",
+    delay: Annotated[
+        str, typer.Option(help="What its inferences take: fixed:0.1, recorded (drawn), measured.")
+    ] = "recorded",
     compare: Annotated[
         str, typer.Option(help="Another parameter file: what one would stop and the other not.")
     ] = "",
+    engine: Annotated[
+        str, typer.Option(help="What spreads many bags: processes (of this machine) or dask.")
+    ] = "processes",
+    scheduler: Annotated[
+        str, typer.Option(help="Dask's scheduler, tcp://HOST:8786; empty: a cluster of its own.")
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for bags with the replay beside the recording.")
+    ] = None,
+    report: ReportFile = None,
     json_file: JsonFile = "",
 ) -> None:
     """Replay bags through signals, predictor and gate, and say what comes out and what differs.
@@ -51,9 +74,16 @@ def replay(
 
     Exit code: 0 where all bags were replayed, 1 where one could not be, 2 for a wrong option.
     """
-    from salus_ros.replay.batch import bags_of, run_batch, summary
+    from salus_ros.replay.bag_result import BagResult
+    from salus_ros.replay.batch import bags_of, summary
+    from salus_ros.replay.html_report import write_page
 
-    options = _options(through, (config, compare), topics, ticks, seed)
+    options = replace(
+        _options(through, (config, compare), topics, ticks, seed),
+        policy=_policy(policy, policy_options, delay) if policy else None,
+        out=out,
+        plots=report is not None,
+    )
     console = Console(stderr=json_file == "-")
     started = time.monotonic()
     try:
@@ -62,15 +92,36 @@ def replay(
             *Progress.get_default_columns(), MofNCompleteColumn(), console=console, transient=True
         ) as progress:
             task = progress.add_task("bags", total=len(found))
-            answers = run_batch(found, options, jobs, lambda _: progress.advance(task))
+            answers = _run(
+                found, options, (engine, scheduler, jobs), lambda _: progress.advance(task)
+            )
     except BagError as error:
         raise UserError(str(error), USAGE) from error
     content = summary(answers, options)
     _show(console, answers, content, time.monotonic() - started)
     if json_file:
         write_json(json_file, content)
+    if report is not None:
+        plots = [a.plot for a in answers if isinstance(a, BagResult) and a.plot is not None]
+        write_report(report, lambda: write_page(report, content, plots))
     if content["bags_failed"]:
         raise typer.Exit(FAILED)
+
+
+def _run(
+    bags: list[Path], options: ReplayOptions, where: tuple[str, str, int], told: Told
+) -> list[Answer]:
+    """All bags, by the engine of that name, with its scheduler's address and processes."""
+    from salus_ros.replay.batch import run_batch
+    from salus_ros.replay.dask_engine import connected, run_on_dask
+
+    engine, scheduler, jobs = where
+    if engine not in ENGINES:
+        raise UserError(f"--engine: '{engine}' is none of {', '.join(ENGINES)}", USAGE)
+    if engine == "processes":
+        return run_batch(bags, options, jobs, told)
+    with connected(scheduler, jobs or len(os.sched_getaffinity(0))) as client:
+        return run_on_dask(client, bags, options, told)
 
 
 def _options(
@@ -98,6 +149,19 @@ def _options(
         raise UserError(str(error), USAGE) from error
     stages = Through(**{name: name in names for name in KNOWN})
     return ReplayOptions(path, topics, stages, seed, ticks, other)
+
+
+def _policy(name: str, options: str, delay: str) -> PolicyOptions:
+    from salus_ros.replay.delays import check_delay
+    from salus_ros.replay.policy_stage import PolicyOptions, policy_of
+
+    try:
+        told = PolicyOptions(name, json_options(options), delay)
+        check_delay(delay)
+        policy_of(told)
+    except BagError as error:
+        raise UserError(str(error), USAGE) from error
+    return told
 
 
 def _config(name: str) -> Path | None:

@@ -35,6 +35,7 @@ from salus_ros.interfaces import (
 )
 from salus_ros.message_reading import (
     action_chunk,
+    block_poses,
     command,
     image_array,
     joint_state,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 # What `message_reading` has, by one name for the nodes.
 __all__ = [
     "action_chunk",
+    "block_poses",
     "command",
     "image_array",
     "joint_state",
@@ -153,16 +155,6 @@ def _block_marker(block: BlockPose, stamp: int, size: float) -> Marker:
     red, green, blue = COLORS.get(block.color, (0.5, 0.5, 0.5))
     marker.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
     return marker
-
-
-def block_poses(message: MarkerArray) -> tuple[BlockPose, ...]:
-    """True block poses from the rig's markers."""
-    return tuple(_block_pose(marker) for marker in message.markers)
-
-
-def _block_pose(marker: Marker) -> BlockPose:
-    p, q = marker.pose.position, marker.pose.orientation
-    return BlockPose(marker.ns, np.array([p.x, p.y, p.z]), 2.0 * float(np.arctan2(q.z, q.w)))
 
 
 def episode_message(status: EpisodeStatus, stamp: int) -> EpisodeMessage:

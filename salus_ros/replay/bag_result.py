@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from salus_ros.nodes import topics
+from salus_ros.replay.annotated_bag import annotated_bag
 from salus_ros.replay.comparison import comparison
+from salus_ros.replay.delays import delay_model
 from salus_ros.replay.differences import acts_of, differences, moments
 from salus_ros.replay.errors import BagError
 from salus_ros.replay.lockstep import replay
-from salus_ros.replay.measures import Measures, measures, signals_over_time
+from salus_ros.replay.measures import Measures, measures, policy_latencies, signals_over_time
 from salus_ros.replay.outcomes import Judged, judged_episodes, scores
 from salus_ros.replay.outputs import Outputs
 from salus_ros.replay.player import Through
+from salus_ros.replay.plot_data import PlotData, plot_data
+from salus_ros.replay.policy_stage import PolicyOptions, PolicyStage, Take, loaded
 from salus_ros.replay.recorded_run import RecordedRun, read_run
 from salus_ros.replay.settings import Settings, load_settings
 from salus_ros.replay.topic_map import TopicMap, load_topic_map
@@ -31,7 +35,8 @@ class ReplayOptions:
     """What is asked of each bag. config None: what the gate said that it was, else sim_panda.
 
     topic_map: a YAML file's path. ticks: "auto": as the trace says, where there is one. compare:
-    another configuration, to be set beside.
+    another configuration, to be set beside. policy: asked anew, in place of the recorded chunks.
+    out: folder for annotated bags. plots: whether data for a page are wanted.
     """
 
     config: Path | None = None
@@ -40,6 +45,9 @@ class ReplayOptions:
     seed: int = 0
     ticks: str = AUTO
     compare: Path | None = None
+    policy: PolicyOptions | None = None
+    out: Path | None = None
+    plots: bool = False
 
     def describe(self) -> dict[str, Any]:
         """For the report, apart from the configuration's own fingerprint."""
@@ -57,6 +65,7 @@ class Replayed:
     settings: Settings
     outputs: Outputs
     trace: Trace | None
+    topic_map: TopicMap
 
 
 @dataclass
@@ -69,20 +78,33 @@ class BagResult:
     report: dict[str, Any]
     measures: Measures
     judged: list[Judged]
+    plot: PlotData | None = None
 
 
 def replay_bag(bag: Path, options: ReplayOptions) -> Replayed:
     """Read a bag and replay it. Raises BagError, one line, where it can't be."""
     settings = _settings(options.config, _changed(options.config))
     topic_map = load_topic_map(options.topic_map) if options.topic_map else TopicMap()
-    run = read_run(
-        bag, settings.joint_names, settings.gripper_name, settings.gripper_range, topic_map
-    )
+    robot = settings.joint_names, settings.gripper_name, settings.gripper_range
+    run = read_run(bag, *robot, topic_map, images=options.policy is not None)
     trace = trace_of(run) if options.ticks == AUTO else None
     if trace is not None and options.config is None:
         settings = settings.as_recorded(trace.setup)
-    outputs = replay(run, settings, options.through, trace, options.ticks == GRID)
-    return Replayed(run, settings, outputs, trace)
+    policy = _policy(run, settings, options)
+    own_rate = options.ticks == GRID
+    outputs = replay(run, settings, options.through, trace, own_rate, policy)
+    return Replayed(run, settings, outputs, trace, topic_map)
+
+
+def _policy(
+    run: RecordedRun, settings: Settings, options: ReplayOptions
+) -> Callable[[Take], PolicyStage] | None:
+    told = options.policy
+    if told is None:
+        return None
+    backend = loaded(told, settings)
+    delay = delay_model(told.delay, policy_latencies(run).tolist(), options.seed)
+    return lambda take: PolicyStage(backend, settings, delay, take)
 
 
 @lru_cache(maxsize=8)
@@ -101,10 +123,11 @@ def bag_result(replayed: Replayed, options: ReplayOptions) -> BagResult:
     found = measures(run, replayed.settings, outputs)
     judged, left_out = judged_episodes(run, outputs)
     first = outputs.ticks[0] if outputs.ticks else 0
+    weights = options.policy.weights() if options.policy else {}
     inputs = {
         "bag": run.sha256,
         "configuration": replayed.settings.fingerprint,
-        "weights": dict(replayed.settings.files),
+        "weights": {**replayed.settings.files, **weights},
         **options.describe(),
     }
     report = {
@@ -122,7 +145,12 @@ def bag_result(replayed: Replayed, options: ReplayOptions) -> BagResult:
     }
     if options.compare is not None:
         report["comparison"] = _compared(replayed, options, options.compare)
-    return BagResult(str(run.bag), outputs.fingerprint(), inputs, report, found, judged)
+    if options.out is not None:
+        annotated_bag(run, outputs, options.out / run.bag.stem)
+    plot = None
+    if options.plots:
+        plot = plot_data(run, replayed.settings, outputs, replayed.topic_map)
+    return BagResult(str(run.bag), outputs.fingerprint(), inputs, report, found, judged, plot)
 
 
 def _compared(replayed: Replayed, options: ReplayOptions, config: Path) -> dict[str, Any]:
@@ -131,7 +159,8 @@ def _compared(replayed: Replayed, options: ReplayOptions, config: Path) -> dict[
     if settings.joint_names != replayed.settings.joint_names:
         raise BagError(f"{config} is of other joints than {run.bag}: {settings.joint_names}")
     own_rate = options.ticks == GRID
-    outputs = replay(run, settings, options.through, replayed.trace, own_rate)
+    policy = _policy(run, settings, options)
+    outputs = replay(run, settings, options.through, replayed.trace, own_rate, policy)
     return comparison(replayed.outputs, outputs, run.joint_names, settings.fingerprint)
 
 
@@ -145,6 +174,8 @@ def _notes(replayed: Replayed, left_out: list[str]) -> list[str]:
     notes += [f"not gated: {why}" for _, why in outputs.refusals[:3]]
     if outputs.plans_from == topics.JOINT_COMMANDS:
         notes.append("no plans: the recorded commands were taken for them")
+    if outputs.policy_problem:
+        notes.append(f"the policy made no plan: {outputs.policy_problem}")
     if not outputs.plans_from:
         notes.append("no plans: the gate had nothing to follow")
     if replayed.settings.model is None:

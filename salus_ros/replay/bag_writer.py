@@ -68,9 +68,18 @@ class BagWriter:
         self.summary = BagSummary(self._file.identifier, self._path.name)
         self._write_metadata()
 
-    def add_topic(self, name: str, type_name: str, qos: Sequence[dict[str, Any]] = ()) -> int:
-        """The number of a new topic. Raises BagError for a type without a definition."""
-        text, digest = definition(type_name)
+    def add_topic(
+        self,
+        name: str,
+        type_name: str,
+        qos: Sequence[dict[str, Any]] = (),
+        defined: tuple[str, str] | None = None,
+    ) -> int:
+        """The number of a new topic. Raises BagError for a type without a definition.
+
+        defined: the type's text and hash, where they are known.
+        """
+        text, digest = defined or definition(type_name)
         topic = Topic(len(self._topics) + 1, name, type_name, text, digest, tuple(qos))
         self._topics.append(topic)
         self._file.add_topic(topic)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from salus_ros.interfaces import Instant, JointState
+from salus_ros.interfaces import ActionChunk, Instant, JointState, PolicyState
 from salus_ros.nodes import topics
 from salus_ros.replay.event_reader import Event
 from salus_ros.replay.gate_stage import GateStage
@@ -16,6 +16,7 @@ from salus_ros.replay.node_parameters import PREDICTOR
 from salus_ros.replay.outputs import Outputs
 from salus_ros.replay.plans import Plans
 from salus_ros.replay.player import Player, Through
+from salus_ros.replay.policy_stage import PolicyStage, Take
 from salus_ros.replay.recorded_run import RecordedRun
 from salus_ros.replay.settings import Settings
 
@@ -34,7 +35,9 @@ class ClockedPlayer(Player):
         outputs: Outputs,
         plans: Plans,
         own_rate: bool = False,
+        policy: Callable[[Take], PolicyStage] | None = None,
     ) -> None:
+        """own_rate: ticks never come from commands. policy: makes the stage whose chunks count."""
         super().__init__(run, settings, through, outputs, plans)
         # Nobody else's heartbeat, switch or report can be in such a recording.
         config = replace(settings.gate, require_enable=False, require_robot=False, heartbeats={})
@@ -44,6 +47,8 @@ class ClockedPlayer(Player):
             self._gate = GateStage(settings, config, outputs)
         self._by_commands = not own_rate and self._commands_give_ticks()
         outputs.ticks_from = "commands" if self._by_commands else "grid"
+        self._policy = None if policy is None else policy(self._take_chunk)
+        self._asks_policy = policy is not None
         self._newest: JointState | None = None
         self._command: JointState | None = None
 
@@ -62,6 +67,9 @@ class ClockedPlayer(Player):
                 self._feed(event, self._time(event))
             if tick is not None:
                 self._tick(tick)
+
+        if self._policy is not None and not self._out.chunks:
+            self._out.policy_problem = self._policy.problem or "no time for one"
 
     def _timeline(self) -> Iterator[tuple[Event | None, int | None]]:
         """Events and ticks [ns of the stamps' clock], in order."""
@@ -84,7 +92,9 @@ class ClockedPlayer(Player):
             self._newest = content
         elif topic == topics.JOINT_COMMANDS:
             self._command = content
-        if topic == self._plans.source:
+        if self._policy is not None:
+            self._policy.on_event(event, self._instant(now))
+        elif topic == self._plans.source:
             self._take_plan(event, now)
         stage = self._gate
         if stage is None or not stage.gate.active:
@@ -106,8 +116,19 @@ class ClockedPlayer(Player):
             self._gate.on_plan(chunk, self._instant(now))
         self._plan_to_signals(chunk, now)
 
+    def _take_chunk(self, chunk: ActionChunk, state: PolicyState, now: int) -> None:
+        """A chunk of the policy that is asked anew."""
+        self._out.chunks.append((now, chunk))
+        if self._gate is not None:
+            self._gate.on_plan(chunk, self._instant(now))
+        self._plan_to_signals(chunk, now)
+        if self._signals is not None and self._through.signals:
+            self._signals.on_policy_state(state)
+
     def _tick(self, now: int) -> None:
         at, stage = self._instant(now), self._gate
+        if self._policy is not None:
+            self._policy.advance(at)
         if stage is not None and (stage.gate.active or self._activated(at)):
             recorded = None if self._plans.source == topics.JOINT_COMMANDS else self._command
             stage.ticked(stage.gate.tick(at), at, recorded)

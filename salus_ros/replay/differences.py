@@ -193,7 +193,7 @@ def observation_ages(run: RecordedRun, outputs: Outputs) -> FloatArray:
         (chunk.source_id, chunk.number): chunk.observation_stamp
         for chunk in (event.content.chunk for event in run.of(topics.ACTION_CHUNK))
         if isinstance(chunk, ActionChunk)
-    }
+    } | {(chunk.source_id, chunk.number): chunk.observation_stamp for _, chunk in outputs.chunks}
     return np.array(
         [
             seconds(tick - stamps[plan]) if plan in stamps else np.nan

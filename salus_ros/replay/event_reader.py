@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from salus_ros import message_reading
 from salus_ros.interfaces import ActionChunk, Instant, JointState, PolicyState, nanoseconds
@@ -13,12 +14,14 @@ from salus_ros.nodes import topics
 from salus_ros.prediction.layout import PredictionResult
 from salus_ros.replay.bag_reader import RawMessage
 from salus_ros.replay.errors import BagError
+from salus_ros.replay.image_files import decoded_image
 from salus_ros.replay.joint_bytes import JointBytes
-from salus_ros.replay.messages import JOINTS
+from salus_ros.replay.messages import IMAGE, JOINTS
 from salus_ros.replay.topic_map import TopicMap, camera_of
 from salus_ros.supervision.gate_trace import WITH_TEXT, EventKind, GateEvent
 from salus_ros.supervision.trajectory_plan import Waypoints
 
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 # Of a recorded trajectory.
 POINTS_MAX = 100_000
@@ -89,7 +92,7 @@ class EventReader:
         self._roles = self._map.roles(present)
         if topics.JOINT_STATES not in self._roles.values():
             raise BagError(self._no_joint_states(present))
-        return {bag for bag, role in self._roles.items() if self._images or not camera_of(role)}
+        return {bag for bag, role in self._roles.items() if self._images or not _seen(role)}
 
     def _no_joint_states(self, present: Mapping[str, str]) -> str:
         name = self._map.bag_topic(topics.JOINT_STATES)
@@ -103,7 +106,7 @@ class EventReader:
     def event(self, raw: RawMessage) -> Event | None:
         """The event of a message; None where it can't be read."""
         role = self._roles[raw.topic]
-        read = self._readers.get(role)
+        read = image_of if camera_of(role) else self._readers.get(role)
         try:
             content = raw.message() if read is None else read(raw)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
@@ -150,6 +153,22 @@ class EventReader:
         except ValueError as error:
             malformed = Malformed(message.source_id, message.chunk_number, str(error))
             return RecordedChunk(malformed, message)
+
+
+def image_of(raw: RawMessage) -> tuple[NDArray[np.uint8], int]:
+    """An image [height, width, 3] RGB and its stamp [ns]. Raises ValueError, one line."""
+    message = raw.message()
+    stamp = message_reading.stamp_of(message.header.stamp)
+    if raw.kind == IMAGE:
+        return message_reading.image_array(message), stamp
+    if raw.kind == COMPRESSED_IMAGE:
+        return decoded_image(bytes(message.data)), stamp
+    raise ValueError(f"{raw.topic} is of type {raw.kind}: {IMAGE} or {COMPRESSED_IMAGE}")
+
+
+def _seen(role: str) -> bool:
+    """Whether only a policy sees this."""
+    return bool(camera_of(role)) or role == topics.SIM_BLOCKS
 
 
 def _policy_state(raw: RawMessage) -> RecordedState:

@@ -6,10 +6,13 @@ where the recorded commands were received, else at its own rate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from salus_ros.replay.clocked_player import ClockedPlayer
 from salus_ros.replay.outputs import Outputs
 from salus_ros.replay.plans import Plans
 from salus_ros.replay.player import Through
+from salus_ros.replay.policy_stage import PolicyStage, Take
 from salus_ros.replay.recorded_run import RecordedRun
 from salus_ros.replay.settings import Settings
 from salus_ros.replay.trace import Trace
@@ -22,10 +25,12 @@ def replay(
     through: Through | None = None,
     trace: Trace | None = None,
     own_rate: bool = False,
+    policy: Callable[[Take], PolicyStage] | None = None,
 ) -> Outputs:
     """Replay a recording. Raises BagError.
 
     trace: what the gate was told live. own_rate: without one, ticks never come from commands.
+    policy: makes the stage whose chunks take the place of the recorded ones.
     """
     through = through or Through()
     outputs = Outputs()
@@ -33,8 +38,8 @@ def replay(
     outputs.plans_from = plans.source
     player = (
         TracedPlayer(run, settings, through, outputs, plans, trace)
-        if trace is not None and through.supervisor
-        else ClockedPlayer(run, settings, through, outputs, plans, own_rate)
+        if trace is not None and through.supervisor and policy is None
+        else ClockedPlayer(run, settings, through, outputs, plans, own_rate, policy)
     )
     player.play()
     return outputs

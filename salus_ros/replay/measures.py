@@ -53,7 +53,7 @@ class Measures:
 def measures(run: RecordedRun, settings: Settings, outputs: Outputs) -> Measures:
     """Of one recording. Latencies and ages in s, uses as shares of the operating limits."""
     found = Measures(seconds=run.duration)
-    found.values["policy_latency"] = _policy_latency(run)
+    found.values["policy_latency"] = policy_latencies(run)
     for name, values in _stages(run).items():
         found.values[f"policy_stage.{name}"] = np.array(values)
     if outputs.ticks:
@@ -69,7 +69,7 @@ def measures(run: RecordedRun, settings: Settings, outputs: Outputs) -> Measures
     return found
 
 
-def _policy_latency(run: RecordedRun) -> FloatArray:
+def policy_latencies(run: RecordedRun) -> FloatArray:
     """From observation to receipt of each chunk [s]."""
     received = run.of(topics.ACTION_CHUNK)
     return np.array(

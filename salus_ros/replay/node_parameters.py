@@ -13,6 +13,7 @@ from salus_ros.supervision.errors import LimitsError
 from salus_ros.supervision.yaml_file import read_yaml
 
 SUPERVISOR, SIGNALS, PREDICTOR = "safety_supervisor", "signal_publisher", "failure_predictor"
+POLICY = "vla_policy"
 
 _ROBOT = {
     "joint_names": [f"panda_joint{i}" for i in range(1, 8)],
@@ -38,6 +39,14 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     },
     SIGNALS: {**_ROBOT, "calibration": "", "joint_lag": 0.0, "robot": "panda", "window": 10},
     PREDICTOR: {"checkpoint": "", "signal_age": 2.5},
+    POLICY: {
+        "merging": "latest",
+        "execution_horizon": 10,
+        "rtc_schedule": "exp",
+        "latency_percentile": 95.0,
+        "joint_state_age": 0.1,
+        "image_age": 0.5,
+    },
 }
 # Parameters of the nodes that have no meaning in a replay.
 OF_NO_USE: Mapping[str, frozenset[str]] = {
@@ -56,6 +65,8 @@ OF_NO_USE: Mapping[str, frozenset[str]] = {
     SIGNALS: frozenset({"poll_rate"}),
     PREDICTOR: frozenset(),
 }
+# Nodes with parameters of their policy's own, which --policy-options gives.
+_OPEN = frozenset({POLICY})
 _EVERYWHERE = frozenset({"use_sim_time", "start_type_description_service"})
 _JOURNAL = "journal_"
 
@@ -76,7 +87,8 @@ class NodeParameters:
     def _knows(self, name: str) -> bool:
         node = self._node
         gate = node == SUPERVISOR and (name in RANGES or name.startswith(_JOURNAL))
-        return gate or name in DEFAULTS[node] or name in OF_NO_USE[node] | _EVERYWHERE
+        known = node in _OPEN or name in OF_NO_USE[node] | _EVERYWHERE
+        return gate or known or name in DEFAULTS[node]
 
     def __getitem__(self, name: str) -> Any:
         """A parameter that isn't one of the gate's. Raises BagError for a value of another type."""
@@ -89,6 +101,10 @@ class NodeParameters:
                 f"{self._source}: {name} is {value!r}: a {type(default).__name__} is needed"
             )
         return value
+
+    def all(self) -> dict[str, Any]:
+        """All that replay uses of the node."""
+        return {name: self[name] for name in DEFAULTS[self._node]}
 
     def gate(self) -> dict[str, Any]:
         """Those of the gate that are given, by the names of GateConfig."""

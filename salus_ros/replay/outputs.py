@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from salus_ros.interfaces import FloatArray, JointCommand, JointState
+from salus_ros.interfaces import ActionChunk, FloatArray, JointCommand, JointState
 from salus_ros.prediction.layout import PredictionResult
 from salus_ros.signals.monitor import StepSignals
 from salus_ros.supervision.gate_state import GateState
@@ -21,8 +21,9 @@ class Outputs:
     """One list for each kind; times are on the ROS clock of the recording [ns].
 
     ticks, modes, commands, joint_ages [s]: one a tick. recorded: the recorded command of that
-    tick; None: there is none. refusals: why the gate couldn't be
-    activated, and when. unmatched: messages that the trace refers to and the bag lacks.
+    tick; None: there is none. plans: source and number of the chunk that was followed. chunks: of
+    a policy that was asked anew. refusals: why the gate couldn't be activated, and when.
+    unmatched: messages that the trace refers to and the bag lacks.
     """
 
     ticks: list[int] = field(default_factory=list)
@@ -35,8 +36,11 @@ class Outputs:
     states: list[tuple[int, GateState]] = field(default_factory=list)
     steps: list[tuple[int, StepSignals]] = field(default_factory=list)
     predictions: list[tuple[int, PredictionResult]] = field(default_factory=list)
+    chunks: list[tuple[int, ActionChunk]] = field(default_factory=list)
     refusals: list[tuple[int, str]] = field(default_factory=list)
     unmatched: int = 0
+    # Why the policy that was asked anew made no plan at all; empty: it made some.
+    policy_problem: str = ""
     # Where plans came from: a topic of the graph; empty: there were none.
     plans_from: str = ""
     # "trace": the gate was told what it was told live; "commands", "grid": what gave the ticks.
@@ -62,6 +66,9 @@ class Outputs:
             yield np.array([getattr(command, name) for command in self.commands]).tobytes()
         widths = [np.nan if c.gripper is None else c.gripper for c in self.commands]
         yield np.array(widths).tobytes()
+        for time, chunk in self.chunks:
+            yield np.array([time, chunk.number, chunk.start_time], np.int64).tobytes()
+            yield chunk.actions.tobytes()
         yield repr(self.interventions).encode()
         yield repr(self.states).encode()
         yield repr(self.refusals).encode()

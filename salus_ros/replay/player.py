@@ -50,6 +50,8 @@ class Player:
                 settings, outputs, plans.dims, self._predicts, self._on_prediction
             )
         self._steady_ahead = 0
+        # Whether chunks and states are those of a policy that is asked anew.
+        self._asks_policy = False
         self._instruction: str | None = None
         self._episode: int | None = None
 
@@ -76,7 +78,7 @@ class Player:
             return
         elif topic == topics.JOINT_STATES:
             signals.on_joint_state(content)
-        elif topic == topics.POLICY_STATE:
+        elif topic == topics.POLICY_STATE and not self._asks_policy:
             signals.on_policy_state(content.state)
         if topic == topics.JOINT_COMMANDS:
             signals.on_command(content)

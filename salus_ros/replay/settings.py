@@ -17,6 +17,7 @@ from salus_ros.prediction.model import FailureModel
 from salus_ros.prediction.predictor import FailurePredictor
 from salus_ros.replay.errors import BagError
 from salus_ros.replay.node_parameters import (
+    POLICY,
     PREDICTOR,
     SIGNALS,
     SUPERVISOR,
@@ -39,6 +40,7 @@ from salus_ros.supervision.limits import RobotLimits, load_limits
 from salus_ros.supervision.workspace import load_workspace
 
 DEFAULT_FILE = "sim_panda.yaml"
+NODES = (SUPERVISOR, SIGNALS, PREDICTOR, POLICY)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Settings:
     """Everything that the pure stages are made of.
 
     files: by name the SHA-256 of each file that was read. detector_actions: what an alarm does.
-    from_trace: the gate's part is what it said in the recording.
+    policy: parameters of the policy's node. from_trace: the gate's part is what it said in the
+    recording.
     """
 
     gate: GateConfig
@@ -60,6 +63,7 @@ class Settings:
     detector_actions: Mapping[str, str]
     detector_robot: str
     files: Mapping[str, str]
+    policy: Mapping[str, Any]
     from_trace: bool = False
 
     @property
@@ -112,6 +116,7 @@ class Settings:
             "target_age": self.target_age,
             "detector_actions": dict(self.detector_actions),
             "files": dict(self.files),
+            "policy": dict(self.policy),
         }
 
     @cached_property
@@ -137,14 +142,17 @@ def load_settings(path: Path | None = None) -> Settings:
     path = path or config_file(DEFAULT_FILE)
     content = read_parameters(path)
     try:
-        return _settings(
-            *(NodeParameters(n, content, str(path)) for n in (SUPERVISOR, SIGNALS, PREDICTOR))
-        )
+        return _settings(*(NodeParameters(n, content, str(path)) for n in NODES))
     except (LimitsError, SignalError, DetectorError, FileNotFoundError, TypeError) as error:
         raise BagError(f"{path}: {error}") from None
 
 
-def _settings(gate: NodeParameters, signals: NodeParameters, predictor: NodeParameters) -> Settings:
+def _settings(
+    gate: NodeParameters,
+    signals: NodeParameters,
+    predictor: NodeParameters,
+    policy: NodeParameters,
+) -> Settings:
     files: dict[str, str] = {}
     limits = load_limits(_file(gate["limits"], files), gate["joint_names"], gate["gripper_name"])
     if gate["workspace"]:
@@ -175,6 +183,7 @@ def _settings(gate: NodeParameters, signals: NodeParameters, predictor: NodePara
         detector_actions={n: gate[f"detector_{n}"] for n in SEQUENCE_DETECTORS},
         detector_robot=gate["detector_robot"],
         files=files,
+        policy=policy.all(),
     )
 
 

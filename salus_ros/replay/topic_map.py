@@ -37,6 +37,7 @@ READ = (
     topics.INSTRUCTION,
     topics.SIM_EPISODE,
     topics.EPISODE_LABEL,
+    topics.SIM_BLOCKS,
 )
 CAMERA_BEGIN, CAMERA_END = topics.CAMERA.split("{camera}")
 
