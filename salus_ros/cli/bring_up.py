@@ -3,15 +3,57 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from salus_ros.cli.errors import UserError
-from salus_ros.cli.processes import MANAGER, ProcessGroup
+from salus_ros.cli.graph import graph_processes, parameter_file, require_ros, use_free_domain
+from salus_ros.cli.processes import (
+    MANAGER,
+    RIG,
+    ProcessGroup,
+    interrupt_on_signals,
+    quiet_environment,
+    temporary_log_folder,
+)
 
 if TYPE_CHECKING:
     from salus_ros.nodes.graph_client import GraphClient
 
 START_TIMEOUT = 60.0  # s
+
+
+@contextmanager
+def sim_graph(
+    make_client: Callable[[], GraphClient],
+    parameters: Mapping[str, Mapping[str, object]],
+    listen: Callable[[GraphClient], None] = lambda _: None,
+) -> Iterator[tuple[GraphClient, ProcessGroup]]:
+    """The graph of sim_panda in a ROS domain of its own, for a series of episodes.
+
+    parameters: by node, over the file's. listen: called before anything is published. Raises
+    UserError where the graph fails, also for what the block asks of it.
+    """
+    require_ros()
+    from salus_ros.nodes.graph_client import GraphError
+
+    ours = {RIG: {"reset_at_start": False}, MANAGER: {"autostart": False}}
+    interrupt_on_signals()
+    with ExitStack() as stack:
+        log_folder = Path(stack.enter_context(temporary_log_folder()))
+        quiet_environment(log_folder)
+        use_free_domain()
+        client = stack.enter_context(make_client())
+        listen(client)
+        processes = graph_processes(parameter_file("sim_panda"), True, {**ours, **parameters})
+        group = stack.enter_context(ProcessGroup(processes, log_folder))
+        try:
+            wait_for_graph(client, group)
+            yield client, group
+        except GraphError as error:
+            raise UserError(explained(str(error), group)) from error
 
 
 def wait_for_graph(client: GraphClient, group: ProcessGroup) -> None:

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from salus_ros.bench.chunking import Watched, watched_graph
-from salus_ros.cli.bring_up import explained, fail_if_ended, wait_for_graph
-from salus_ros.cli.errors import UserError
-from salus_ros.cli.graph import graph_processes, parameter_file, require_ros, use_free_domain
-from salus_ros.cli.processes import (
-    MANAGER,
-    POLICY,
-    RIG,
-    ProcessGroup,
-    interrupt_on_signals,
-    quiet_environment,
-    temporary_log_folder,
-)
+from salus_ros.cli.bring_up import fail_if_ended, sim_graph
+from salus_ros.cli.processes import POLICY
 
 if TYPE_CHECKING:
+    from salus_ros.cli.processes import ProcessGroup
     from salus_ros.nodes.chunk_watch import ChunkWatch
     from salus_ros.nodes.graph_client import GraphClient
 
@@ -33,30 +22,16 @@ def run_graph(minutes: float, seed: int, policy: dict[str, object]) -> list[Watc
 
     One `Watched` for each episode. Raises UserError where the graph fails.
     """
-    require_ros()
     from salus_ros.nodes.chunk_watch import ChunkWatch
-    from salus_ros.nodes.graph_client import GraphClient, GraphError
+    from salus_ros.nodes.graph_client import GraphClient
 
-    interrupt_on_signals()
-    parameters: dict[str, dict[str, object]] = {
-        RIG: {"reset_at_start": False},
-        MANAGER: {"autostart": False},
-        POLICY: policy,
-    }
-    with ExitStack() as stack:
-        log_folder = Path(stack.enter_context(temporary_log_folder()))
-        quiet_environment(log_folder)
-        use_free_domain()
-        watch = ChunkWatch()
-        client = stack.enter_context(GraphClient(lambda *_: None, lambda _: None, watch.on_state))
-        watch.listen(client)
-        processes = graph_processes(parameter_file("sim_panda"), True, parameters)
-        group = stack.enter_context(ProcessGroup(processes, log_folder))
-        try:
-            wait_for_graph(client, group)
-            return _episodes(minutes, seed, client, watch, group)
-        except GraphError as error:
-            raise UserError(explained(str(error), group)) from error
+    watch = ChunkWatch()
+
+    def client() -> GraphClient:
+        return GraphClient(lambda *_: None, lambda _: None, watch.on_state)
+
+    with sim_graph(client, {POLICY: policy}, watch.listen) as (graph, group):
+        return _episodes(minutes, seed, graph, watch, group)
 
 
 def _episodes(

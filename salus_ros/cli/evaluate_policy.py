@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from salus_ros.cli.errors import UserError
+from salus_ros.cli.errors import USAGE, UserError
 from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
 from salus_ros.sim.series import FIRST_UNSEEN_SEED
@@ -40,12 +41,18 @@ def policy(
         typer.Option(min=1, help="Noise draws; the first is executed, so more only take longer."),
     ] = 1,
     disturbance: Annotated[str, typer.Option(help="Disturbance of every episode.")] = "",
+    real_time: Annotated[
+        bool,
+        typer.Option(
+            "--real-time/--lock-step", help="In the running ROS graph, as sim_panda.yaml says."
+        ),
+    ] = False,
     json_file: JsonFile = "",
 ) -> None:
     """Run a policy on start states that it never saw, and count what it does right.
 
-    In lock-step, with rendered cameras, for each merging mode and latency. Seeds from 1 000 000 on
-    are never trained on.
+    In lock-step, with rendered cameras, for each merging mode and latency; or in real time through
+    the ROS graph. Seeds from 1 000 000 on are never trained on.
 
     Example: salus evaluate policy --episodes 20 --latency 0.07 --json policy.json
 
@@ -55,17 +62,22 @@ def policy(
 
     console = Console(stderr=json_file == "-")
     options: dict[str, Any] = {"checkpoint": str(weights)} if weights else {}
+    if real_time and (latency or merging or horizon or samples != 1):
+        raise UserError(
+            "--real-time takes latency, merging, horizon and samples from sim_panda.yaml", USAGE
+        )
     try:
-        running = sim_policy(policy, options | _sampling(policy, samples))
-        content = _run(
-            console,
-            (policy, dict(running.options), episodes, seed),
-            [
+        if real_time:
+            content = _run_graph(console, (policy, options, episodes, seed), disturbance)
+        else:
+            running = sim_policy(policy, options | _sampling(policy, samples))
+            settings = [
                 (lag, mode, horizon or running.execution_horizon, disturbance)
                 for mode in merging or [running.merging]
                 for lag in latency or [0.07]
-            ],
-        )
+            ]
+            what = (policy, dict(running.options), episodes, seed)
+            content = _run_lockstep(console, what, settings)
     except ValueError as error:
         raise UserError(str(error)) from error
     for table in _tables(content["settings"]):
@@ -82,7 +94,7 @@ def _sampling(policy: str, samples: int) -> dict[str, int]:
     return {"action_samples": samples} if "action_samples" in option_names(policy) else {}
 
 
-def _run(
+def _run_lockstep(
     console: Console,
     what: tuple[str, dict[str, Any], int, int],
     settings: list[tuple[float, str, int, str]],
@@ -100,17 +112,57 @@ def _run(
                 series, name, options, setting, lambda _: progress.advance(bar)
             )
             found.append(study.to_json(setting, results))
-    first = {k: v for k, v in found[0].items() if k != "setting"}
+    return {**_described(what, "lock-step"), **_without_setting(found[0]), "settings": found}
+
+
+def _run_graph(
+    console: Console, what: tuple[str, dict[str, Any], int, int], disturbance: str
+) -> dict[str, Any]:
+    """What ran until an interrupt or a failure of the graph is kept, and said to be no more."""
+    from salus_ros.bench import policy_study as study
+    from salus_ros.cli.policy_graph import run_graph
+
+    name, options, episodes, seed = what
+    series = study.episodes_of(episodes, seed)
+    results: list[study.Result] = []
+    more: dict[str, Any] = {}
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("episodes", total=len(series))
+
+        def take(result: study.Result) -> None:
+            results.append(result)
+            progress.advance(bar)
+
+        try:
+            more = run_graph(series, {"policy": name, **options}, disturbance, take)
+        except (KeyboardInterrupt, UserError) as error:
+            if not results:
+                raise
+            more = {"ended_early": str(error) or "interrupted"}
+            console.print(f"ended after {len(results)} episodes: {more['ended_early']}")
+    return {
+        **_described(what, "ROS graph"),
+        **study.summary(results),
+        "failed_episodes": [asdict(r) for r in results if not (r.success and r.right_block)],
+        **more,
+        "settings": [study.summary(results)],
+    }
+
+
+def _described(what: tuple[str, dict[str, Any], int, int], where: str) -> dict[str, Any]:
+    name, options, episodes, seed = what
     return {
         "evaluation": "policy",
+        "in": where,
         "policy": name,
-        "checkpoint": options.get("checkpoint", ""),
-        "speed": options.get("speed", 1.0),
+        "options": options,
         "episodes_per_instruction": episodes,
         "seed": seed,
-        **first,
-        "settings": found,
     }
+
+
+def _without_setting(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if name != "setting"}
 
 
 def _tables(settings: list[dict[str, Any]]) -> list[Table]:

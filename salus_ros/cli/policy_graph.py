@@ -1,0 +1,59 @@
+"""A series of episodes in the running graph, judged as those in lock-step are."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from salus_ros.bench.policy_study import Result, result_of
+from salus_ros.cli.bring_up import fail_if_ended, sim_graph
+from salus_ros.cli.demo_statistics import ControlStatistics
+from salus_ros.cli.processes import POLICY, SUPERVISOR
+from salus_ros.interfaces import nanoseconds
+from salus_ros.resources import config_file, file_parameter
+
+if TYPE_CHECKING:
+    from salus_ros.nodes.graph_client import GraphClient
+
+EPISODE_TIMEOUT = 25.0  # s
+
+
+def run_graph(
+    series: Sequence[tuple[str, int]],
+    policy: dict[str, object],
+    disturbance: str,
+    on_episode: Callable[[Result], None],
+) -> dict[str, Any]:
+    """Run (instruction, seed) episodes; policy: parameters of its node over sim_panda's.
+
+    Returns what the control loop did meanwhile. Raises UserError where the graph fails; episodes
+    that ended before it have been told.
+    """
+    from salus_ros.cli.errors import UserError
+    from salus_ros.nodes.graph_client import GraphClient
+
+    rate = file_parameter(config_file("sim_panda.yaml"), SUPERVISOR, "rate") or 100.0
+    statistics = ControlStatistics(nanoseconds(1.0 / rate))
+
+    def client() -> GraphClient:
+        return GraphClient(
+            statistics.on_command,
+            lambda message: statistics.on_intervention(message.reason),
+            lambda s: statistics.on_plan(s.source_id, s.chunk_number, s.observation_age),
+        )
+
+    with sim_graph(client, {POLICY: policy}) as (graph, group):
+        for number, (instruction, seed) in enumerate(series, start=1):
+            before = Counter(statistics.interventions)
+            graph.reset_rig(instruction=instruction, seed=seed, disturbance=disturbance)
+            graph.run(True)
+            deadline = time.monotonic() + EPISODE_TIMEOUT
+            while not graph.episode_ended(number, timeout=0.2):
+                fail_if_ended(group)
+                if time.monotonic() > deadline:
+                    raise UserError(f"episode {number} did not end: {graph.last_reason()}")
+            graph.run(False)
+            on_episode(result_of(graph.episode, seed, statistics.interventions - before))
+    return {"control": statistics.control(), "latency_ms": statistics.latency_ms()}
