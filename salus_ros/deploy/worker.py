@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -33,8 +35,17 @@ def in_this_process(function: Callable[..., Any], *arguments: Any) -> Result:
 
 
 def _serve(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe.send(in_this_process(function, *arguments))
     pipe.close()
+
+
+def _end_with_parent() -> None:
+    """A search that is killed leaves nothing behind that goes on measuring."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Result:

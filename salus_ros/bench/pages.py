@@ -1,0 +1,54 @@
+"""README's and docs' tables of results, made from the files in results/ and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from salus_ros.bench import compile_pages, readme_rows
+
+Results = Mapping[str, Any]
+"""Contents by the name of the file, without .json."""
+
+BLOCKS: Mapping[str, Mapping[str, Callable[[Results], str]]] = {
+    "README.md": {"results": readme_rows.table},
+    "docs/compile.md": {
+        "results-quantization": compile_pages.quantization,
+        "results-flow": compile_pages.flow,
+        "results-reference": compile_pages.reference,
+        "results-verify": compile_pages.verified,
+        "results-staleness": compile_pages.staleness,
+    },
+}
+"""By page: marks, and what makes the text between them."""
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """All result files of a folder. Raises ValueError for one that is no JSON."""
+    found = {}
+    for file in sorted(folder.glob("*.json")):
+        try:
+            found[file.stem] = json.loads(file.read_text())
+        except ValueError as error:
+            raise ValueError(f"{file} is no JSON: {error}") from error
+    return found
+
+
+def pages(root: Path) -> dict[Path, str]:
+    """Each page with its tables as they should be. Raises ValueError where a mark is missing."""
+    results = read_results(root / "results")
+    return {root / name: _filled(root / name, blocks, results) for name, blocks in BLOCKS.items()}
+
+
+def _filled(file: Path, blocks: Mapping[str, Callable[[Results], str]], results: Results) -> str:
+    text = file.read_text()
+    for mark, make in blocks.items():
+        begin, end = f"<!-- {mark}:begin -->\n", f"<!-- {mark}:end -->"
+        before, there, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not there or not closed:
+            raise ValueError(f"{file} has no {begin.strip()} with its end")
+        text = f"{before}{begin}{make(results)}\n{end}{after}"
+    return text

@@ -1,0 +1,193 @@
+"""README's table: a row or two of each result file that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from salus_ros.bench.markdown import table as markdown_table
+
+
+class Row(NamedTuple):
+    """what, measured: text. command: unless the file tells its own. file: without .json."""
+
+    file: str
+    what: str
+    measured: Callable[[Any], str]
+    command: str
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """All rows whose file is there."""
+    rows = [
+        [row.what, row.measured(results[row.file]), f"`{_command(results, row)}`",
+         f"`{row.file}.json`"]
+        for row in ROWS if row.file in results
+    ]  # fmt: skip
+    return markdown_table(["what", "measured", "command", "file in `results/`"], rows)
+
+
+def _command(results: Mapping[str, Any], row: Row) -> str:
+    return str(results[row.file].get("command") or row.command)
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f}".removesuffix(".0") + " %"
+
+
+def _demo(result: Any) -> str:
+    control, latency = result["control"], result["latency_ms"]
+    good = sum(episode["success"] for episode in result["episodes"])
+    return (
+        f"{good} of {len(result['episodes'])} picks; {control['rate_hz']:.2f} Hz, period p99 "
+        f"{control['period_p99_ms']:.2f} ms, max {control['period_max_ms']:.1f} ms, "
+        f"{control['missed_deadline_fraction'] * 100:.3f} % of periods above 1.5 nominal; "
+        f"observation to command p50 {latency['p50']:.0f} ms, p99 {latency['p99']:.0f} ms"
+    )
+
+
+def _policy(result: Any) -> str:
+    low, high = result["success_interval"]
+    worst = min(row["success_rate"] for row in result["by_instruction"].values())
+    return (
+        f"success {_percent(result['success_rate'])} ({low * 100:.1f} to {high * 100:.1f}), worst "
+        f"instruction {_percent(worst)}; the right block in {_percent(result['right_block_rate'])}"
+        f"; {result['episodes_per_instruction']} start states of each of "
+        f"{len(result['by_instruction'])} instructions"
+    )
+
+
+def _lockstep(result: Any) -> str:
+    plain, both = (result[n]["times_real_time"] for n in ("without_rendering", "with_both_cameras"))
+    return f"{plain:.1f} times real time, {both:.1f} with both cameras rendered for each inference"
+
+
+def _sedac(result: Any) -> str:
+    sizes = ", ".join(
+        f"{size['times_numpy']:.1f}x at batch {size['batch']}" for size in result["evaluate"]
+    )
+    return f"{sizes}; a streaming step {result['step'][0]['core_us']:.2f} µs"
+
+
+def _droid(result: Any) -> str:
+    auc, alarms = result["auc"], result["false_positives"]
+    kinds = result["detection_rate"]
+    return (
+        f"AUC drift {auc['drift']:.4f}, jerk {auc['jerk']:.4f}; each of {len(kinds)} fault types "
+        f"found in {_percent(min(kinds.values()))} or more; false positives {alarms['alarms']} of "
+        f"{alarms['of']}"
+    )
+
+
+def _sequences(result: Any) -> str:
+    kinds = [
+        kind["detection_rate"]
+        for kind in result["sequences"].values()
+        if isinstance(kind, dict) and "detection_rate" in kind
+    ]
+    alarms = result["sequence_false_positives"]
+    low, high = alarms["interval"]
+    return (
+        f"{len(kinds)} kinds of fault found in {min(kinds) * 100:.1f} to {_percent(max(kinds))} of "
+        f"episodes; false HOLDs in {alarms['episodes_with_alarm']} of {alarms['of']} "
+        f"({low * 100:.1f} to {high * 100:.1f} %)"
+    )
+
+
+LARGEST_RATIO = 1.2
+"""Of the supervisor's p99 period to the bare node's, as `salus bench gate` bounds it."""
+
+
+def _gate(scheduler: str) -> Callable[[Any], str]:
+    def measured(result: Any) -> str:
+        rates = result["schedulers"][scheduler]["rates"]
+        ticks = ", ".join(f"{rate['tick_us']['p99']:.0f}" for rate in rates.values())
+        ratios = ", ".join(f"{rate['ratios']['p99']:.2f}" for rate in rates.values())
+        missed = [name.removesuffix("hz") for name, rate in rates.items()
+                  if rate["ratios"]["p99"] > LARGEST_RATIO]  # fmt: skip
+        at = f": missed at {', '.join(missed)} Hz" if missed else ""
+        return (
+            f"tick's own work p99 {ticks} µs; period p99 {ratios} of the bare node's (bound "
+            f"{LARGEST_RATIO}{at})"
+        )
+
+    return measured
+
+
+def _journal(result: Any) -> str:
+    return (
+        f"{result['records']} interventions: {result['written']} written, "
+        f"{result['left_out_and_counted']} left out and counted, {result['lost_silently']} lost "
+        "silently"
+    )
+
+
+def _signals(result: Any) -> str:
+    step = result["step_us"]
+    return f"p50 {step['p50']:.1f} µs, p99 {step['p99']:.1f} µs a step"
+
+
+def _low_bit(result: Any) -> str:
+    rows = result["precisions"]
+    parts = [
+        f"{name} {rows[name]['times_smaller']:.2f}x smaller than bfloat16, action error "
+        f"{rows[name]['action_error'] * 100:.2f} %, latency "
+        f"{rows[name]['latency_p50'] / rows['float32']['latency_p50']:.2f} of float32's"
+        for name in ("int8", "int4")
+    ]
+    return "; ".join(parts)
+
+
+def _staleness(result: Any) -> str:
+    found = result["limit"]
+    return (
+        f"no loss of success above {found['margin'] * 100:g} % up to an age of {found['age']} "
+        f"control steps; {len(result['cells'])} settings of "
+        f"{result['cells'][0]['episodes']} episodes"
+    )
+
+
+def _compile(result: Any) -> str:
+    parts = []
+    for pick in result["picks"]:
+        if pick["best"] is None:
+            parts.append(f"{pick['name']}: none")
+            continue
+        axes = result["configurations"][pick["best"]]["axes"]
+        parts.append(
+            f"{pick['name']}: p50 {axes['latency_p50']:.1f} ms, {axes['weights_mb']:.1f} MB, error "
+            f"{axes['rmse'] * 100:.1f} %"
+        )
+    return "; ".join(parts)
+
+
+SUPERVISOR = "salus evaluate supervisor --data FILE --calibration FILE --episodes 400 --seed 2"
+BARE = "supervisor beside a bare timer node at 100, 500, 1000 Hz, busy cores"
+ROWS = (
+    Row("demo", "demo through ROS with the learned policy, SCHED_FIFO", _demo,
+        "salus demo --episodes 12 --seed 1"),
+    Row("demo_default_scheduler", "the same, default scheduler (`realtime_priority: 0`)", _demo,
+        "salus demo … --config FILE"),
+    Row("policy_success", "learned policy, lock-step, unseen start states", _policy,
+        "salus evaluate policy --episodes 100 --seed 3000000"),
+    Row("lockstep", "lock-step", _lockstep, "salus bench lockstep"),
+    Row("sedac_bench", "early-exit core against numpy", _sedac, "salus bench sedac"),
+    Row("supervisor_droid", "detectors on DROID rows", _droid, SUPERVISOR),
+    Row("supervisor_droid", "detectors on sequences of the scripted expert, off in the demo",
+        _sequences, SUPERVISOR),
+    Row("gate_bench", f"{BARE}, SCHED_FIFO", _gate("fifo"),
+        "salus bench gate --seconds 12 --detectors FILE"),
+    Row("gate_bench", "the same, default scheduler", _gate("default"),
+        "salus bench gate --seconds 12 --detectors FILE"),
+    Row("journal_full_disk", "journal, disk full in the middle", _journal, "salus bench journal"),
+    Row("signals_bench", "12 signals, 960-wide latent", _signals,
+        "chrt -f 10 salus bench signals"),
+    Row("quantization", "reference expert of 25.5 M in low bits", _low_bit,
+        "salus bench quantization"),
+    Row("compile_flow", "compiler's picks for the shipped policy", _compile,
+        "salus compile --policy flow --preset all"),
+    Row("compile_reference", "compiler's picks for the reference expert", _compile,
+        "salus compile --policy reference --preset all"),
+    Row("staleness", "success against execution horizon and delay", _staleness,
+        "salus evaluate staleness"),
+)  # fmt: skip
