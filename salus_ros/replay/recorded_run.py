@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -86,6 +86,7 @@ def read_run(
     run = RecordedRun(
         bag, events, joint_names, gripper_name, fingerprint_of(bag), unreadable=reader.problems
     )
+    _stamp_joints(run)
     _check_joints(run, topic_map)
     run.offset = _clock_offset(run)
     return run
@@ -99,6 +100,18 @@ def _check_order(bag: Path, events: list[Event]) -> None:
                 f"{bag}: {after.topic} was received {back:.3g} s before what stands ahead of it, "
                 f"at {at:.3f} s: its order can't be told"
             )
+
+
+def _stamp_joints(run: RecordedRun) -> None:
+    """Joint states without a stamp are of when they were received."""
+    moved = 0
+    for place, event in enumerate(run.events):
+        if event.topic == topics.JOINT_STATES and event.content.stamp == 0:
+            stamped = replace(event.content, stamp=event.time)
+            run.events[place] = event._replace(content=stamped)
+            moved += 1
+    if moved:
+        run.notes.append(f"{moved} joint states have no stamp: that of their receipt is taken")
 
 
 def _check_joints(run: RecordedRun, topic_map: TopicMap) -> None:
