@@ -268,6 +268,25 @@ def test_the_doctor_sees_the_rig(rig):
     assert found["alive"]["detail"] == "not heard: vla_policy"
 
 
+def test_top_shows_the_rig_from_its_topics_alone(rig, tmp_path):
+    picture = tmp_path / "top.svg"
+    command = [sys.executable, "-m", "salus_ros.cli.main", "top", "--seconds", "4"]
+    command += ["--svg", str(picture), "--json", "-"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    rig.wait(lambda: process.poll() is not None, "salus top to end")
+    output, errors = process.communicate()
+    shown = json.loads(output)
+    assert shown["mode"] in ("NOMINAL", "LIMITED", "HOLD"), errors
+    assert shown["robot"] == "follows commands"
+    assert shown["nodes"]["safety_supervisor"] in ("active", "up")
+    assert shown["nodes"]["vla_policy"] == "silent"
+    assert shown["streams"][topics.JOINT_COMMANDS]["rate_hz"] > 20
+    assert shown["streams"][topics.ACTION_CHUNK]["rate_hz"] == 0
+    assert shown["interventions"]
+    assert "safety_supervisor" in errors
+    assert "last&#160;interventions" in picture.read_text()
+
+
 @pytest.mark.skipif(find_spec("franka_msgs") is not None, reason="franka_msgs is here")
 def test_without_franka_msgs_one_line_says_what_to_do():
     command = NodeProcess("franka_bridge", parameter_file("fr3"), {}).command()
