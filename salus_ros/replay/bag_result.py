@@ -51,10 +51,8 @@ class ReplayOptions:
 
     def describe(self) -> dict[str, Any]:
         """For the report, apart from the configuration's own fingerprint."""
-        stages = [
-            name for name in ("signals", "predictor", "supervisor") if getattr(self.through, name)
-        ]
-        return {"through": stages, "seed": self.seed, "ticks": self.ticks}
+        told = {"through": self.through.stages, "seed": self.seed, "ticks": self.ticks}
+        return told if self.policy is None else told | {"policy": self.policy.describe()}
 
 
 @dataclass
