@@ -26,7 +26,11 @@ setup(
         ("share/ament_index/resource_index/packages", ["config/salus_ros"]),
         ("share/salus_ros", ["package.xml"]),
         ("share/salus_ros/launch", [str(path) for path in Path("launch").glob("*.launch.py")]),
-        ("share/salus_ros/config", [str(path) for path in Path("config").glob("*.[nsxy]*")]),
+        (
+            "share/salus_ros/config",
+            [str(path) for path in Path("config").glob("*.*") if path.is_file()],
+        ),
+        ("share/salus_ros/config/sros2", ["config/sros2/policies.xml"]),
         ("share/salus_ros/config/presets", [str(p) for p in Path("config/presets").glob("*.yaml")]),
     ],
     install_requires=[
