@@ -13,6 +13,7 @@ from salus_ros.replay.annotated_bag import annotated_bag
 from salus_ros.replay.comparison import comparison
 from salus_ros.replay.delays import delay_model
 from salus_ros.replay.differences import acts_of, differences, moments
+from salus_ros.replay.episode_entry import rolled_out
 from salus_ros.replay.errors import BagError
 from salus_ros.replay.lockstep import replay
 from salus_ros.replay.measures import Measures, measures, policy_latencies, signals_over_time
@@ -88,6 +89,8 @@ def replay_bag(bag: Path, options: ReplayOptions) -> Replayed:
     trace = trace_of(run) if options.ticks == AUTO else None
     if trace is not None and options.config is None:
         settings = settings.as_recorded(trace.setup)
+    elif options.config is None and rolled_out(bag):
+        settings = settings.as_rolled_out()
     policy = _policy(run, settings, options)
     own_rate = options.ticks == GRID
     outputs = replay(run, settings, options.through, trace, own_rate, policy)

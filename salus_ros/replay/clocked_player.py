@@ -43,6 +43,9 @@ class ClockedPlayer(Player):
         config = replace(settings.gate, require_enable=False, require_robot=False, heartbeats={})
         if PREDICTOR in settings.gate.heartbeats:
             config = replace(config, heartbeats={PREDICTOR: settings.gate.heartbeats[PREDICTOR]})
+        if plans.source == topics.JOINT_COMMANDS:
+            # Without a policy there are no steps of one to score.
+            settings = replace(settings, detectors_path=None)
         if through.supervisor:
             self._gate = GateStage(settings, config, outputs)
         self._by_commands = not own_rate and self._commands_give_ticks()
@@ -130,8 +133,7 @@ class ClockedPlayer(Player):
         if self._policy is not None:
             self._policy.advance(at)
         if stage is not None and (stage.gate.active or self._activated(at)):
-            recorded = None if self._plans.source == topics.JOINT_COMMANDS else self._command
-            stage.ticked(stage.gate.tick(at), at, recorded)
+            stage.ticked(stage.gate.tick(at), at, self._command)
         self._plans.new_tick()
         if self._signals is not None and self._through.signals:
             self._signals.advance(now)

@@ -29,3 +29,8 @@ def described(folder: Path) -> dict[str, Any] | None:
         return None if text is None else dict(json.loads(text))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
         raise BagError(f"{folder / METADATA} can't be read ({error})") from None
+
+
+def rolled_out(bag: Path) -> bool:
+    """Whether `salus record rollouts` made the bag."""
+    return (bag / METADATA).is_file() and described(bag) is not None

@@ -54,6 +54,7 @@ OF_NO_USE: Mapping[str, frozenset[str]] = {
         {
             "limits_from_urdf",
             "urdf_timeout",
+            "robot_description_topic",
             "output",
             "command_topic",
             "controller_rate",

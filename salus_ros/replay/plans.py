@@ -80,4 +80,6 @@ class Plans:
         if self._taken:
             return None
         self._taken = True
-        return self._targets.chunk(target if target.stamp else replace(target, stamp=now))
+        # Commands are stamped with when they are due, a period ahead: a plan must be due by now.
+        stamp = min(target.stamp, now) if target.stamp else now
+        return self._targets.chunk(replace(target, stamp=stamp))

@@ -114,6 +114,7 @@ class Settings:
             },
             "signal_age": self.signal_age,
             "target_age": self.target_age,
+            "detectors": self.detectors_path.name if self.detectors_path else "",
             "detector_actions": dict(self.detector_actions),
             "files": dict(self.files),
             "policy": dict(self.policy),
@@ -129,12 +130,17 @@ class Settings:
         """With the gate as it said that it was, where it was activated (see gate_trace)."""
         told = json.loads(setup)
         gate, limits = GateConfig(**told["config"]), limits_of(told["limits"])
-        if told.get("detectors") and self.detectors_path is None:
-            name = told["detectors"]
+        name, path = Path(told.get("detectors") or "").name, self.detectors_path
+        if name and (path is None or path.name != name):
             raise BagError(f"the gate scored steps with {name}: give the parameter file (--config)")
         own = limits.arm.names == self.joint_names
         signals = self.signals if own else _signal_config(limits, self.signals.window)
-        return replace(self, gate=gate, limits=limits, signals=signals, from_trace=True)
+        own_gate = replace(self, gate=gate, limits=limits, detectors_path=path if name else None)
+        return replace(own_gate, signals=signals, from_trace=True)
+
+    def as_rolled_out(self) -> Settings:
+        """With the gate of `salus record rollouts`: its defaults, and no detectors."""
+        return replace(self, gate=GateConfig(), detectors_path=None)
 
 
 def load_settings(path: Path | None = None) -> Settings:

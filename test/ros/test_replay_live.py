@@ -24,7 +24,7 @@ def test_gate_decisions_are_those_that_were_recorded_live(own_domain, tmp_path):
         "ros__parameters": {"policy": "scripted_expert", "execution_horizon": 10}
     }
     (tmp_path / "sim.yaml").write_text(yaml.safe_dump(config))
-    options = ("--config", tmp_path / "sim.yaml", "--instruction", "reach the red block")
+    options = ("--config", tmp_path / "sim.yaml", "--instruction", "reach above the red block")
     demo = run("demo", "--episodes", 1, *options, "--record", tmp_path / "bag")
     assert (tmp_path / "bag" / "metadata.yaml").is_file(), demo.stderr
     told = run("replay", tmp_path / "bag", "--jobs", 1, "--json", tmp_path / "replay.json")
