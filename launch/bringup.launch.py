@@ -5,10 +5,13 @@
 Arguments: see `ros2 launch salus_ros bringup.launch.py --show-args`.
 """
 
+from pathlib import Path
+
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
 from launch import LaunchDescription
 from salus_ros.launching import graph_nodes, parameter_file, values, without_shared_memory
+from salus_ros.policy_choice import choose_policy
 
 ARGUMENTS = (
     DeclareLaunchArgument(
@@ -42,11 +45,12 @@ ARGUMENTS = (
 
 def nodes(context):
     value = values(context)
+    config = parameter_file(value("config"))
     graph = graph_nodes(
-        parameter_file(value("config")),
+        config,
         {
             "/**": {"use_sim_time": value("use_sim_time") == "true"},
-            "vla_policy": {"policy": value("policy")} if value("policy") else {},
+            **choose_policy(Path(config), value("policy")),
         },
         autostart=value("autostart") == "true",
         restart=value("restart") == "true",

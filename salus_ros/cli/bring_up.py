@@ -12,12 +12,14 @@ from salus_ros.cli.errors import UserError
 from salus_ros.cli.graph import graph_processes, parameter_file, require_ros, use_free_domain
 from salus_ros.cli.processes import (
     MANAGER,
+    POLICY,
     RIG,
     ProcessGroup,
     interrupt_on_signals,
     quiet_environment,
     temporary_log_folder,
 )
+from salus_ros.policy_choice import choose_policy
 
 if TYPE_CHECKING:
     from salus_ros.nodes.graph_client import GraphClient
@@ -28,18 +30,25 @@ START_TIMEOUT = 60.0  # s
 @contextmanager
 def sim_graph(
     make_client: Callable[[], GraphClient],
-    parameters: Mapping[str, Mapping[str, object]],
+    policy: Mapping[str, object],
     listen: Callable[[GraphClient], None] = lambda _: None,
 ) -> Iterator[tuple[GraphClient, ProcessGroup]]:
     """The graph of sim_panda in a ROS domain of its own, for a series of episodes.
 
-    parameters: by node, over the file's. listen: called before anything is published. Raises
-    UserError where the graph fails, also for what the block asks of it.
+    policy: parameters of its node over the file's. listen: called before anything is published.
+    Raises UserError where the graph fails, also for what the block asks of it.
     """
     require_ros()
     from salus_ros.nodes.graph_client import GraphError
 
-    ours = {RIG: {"reset_at_start": False}, MANAGER: {"autostart": False}}
+    file = parameter_file("sim_panda")
+    chosen = choose_policy(file, str(policy.get("policy", "")))
+    parameters: dict[str, Mapping[str, object]] = {
+        **chosen,
+        RIG: {"reset_at_start": False},
+        MANAGER: {"autostart": False},
+        POLICY: {**chosen.get(POLICY, {}), **policy},
+    }
     interrupt_on_signals()
     with ExitStack() as stack:
         log_folder = Path(stack.enter_context(temporary_log_folder()))
@@ -47,7 +56,7 @@ def sim_graph(
         use_free_domain()
         client = stack.enter_context(make_client())
         listen(client)
-        processes = graph_processes(parameter_file("sim_panda"), True, {**ours, **parameters})
+        processes = graph_processes(file, True, parameters)
         group = stack.enter_context(ProcessGroup(processes, log_folder))
         try:
             wait_for_graph(client, group)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from salus_ros.bench.chunking import Watched, watched_graph
 from salus_ros.cli.bring_up import fail_if_ended, sim_graph
-from salus_ros.cli.processes import POLICY
 
 if TYPE_CHECKING:
     from salus_ros.cli.processes import ProcessGroup
@@ -30,7 +29,7 @@ def run_graph(minutes: float, seed: int, policy: dict[str, object]) -> list[Watc
     def client() -> GraphClient:
         return GraphClient(lambda *_: None, lambda _: None, watch.on_state)
 
-    with sim_graph(client, {POLICY: policy}, watch.listen) as (graph, group):
+    with sim_graph(client, policy, watch.listen) as (graph, group):
         return _episodes(minutes, seed, graph, watch, group)
 
 

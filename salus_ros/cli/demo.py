@@ -37,6 +37,7 @@ from salus_ros.cli.processes import (
     temporary_log_folder,
 )
 from salus_ros.interfaces import nanoseconds
+from salus_ros.policy_choice import choose_policy
 from salus_ros.replay.storage import Storage
 from salus_ros.resources import file_parameter
 
@@ -215,7 +216,7 @@ def _processes(options: DemoOptions, headless: bool) -> list[Any]:
     parameters: dict[str, dict[str, object]] = {
         RIG: {"reset_at_start": False, "window": not headless},
         MANAGER: {"autostart": False},
-        POLICY: {"policy": options.policy},
+        **choose_policy(options.config, options.policy),
     }
     return graph_processes(options.config, True, parameters)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from salus_ros.bench.policy_study import Result, result_of
 from salus_ros.cli.bring_up import fail_if_ended, sim_graph
 from salus_ros.cli.demo_statistics import ControlStatistics
-from salus_ros.cli.processes import POLICY, SUPERVISOR
+from salus_ros.cli.processes import SUPERVISOR
 from salus_ros.interfaces import nanoseconds
 from salus_ros.resources import config_file, file_parameter
 
@@ -44,7 +44,7 @@ def run_graph(
             lambda s: statistics.on_plan(s.source_id, s.chunk_number, s.observation_age),
         )
 
-    with sim_graph(client, {POLICY: policy}) as (graph, group):
+    with sim_graph(client, policy) as (graph, group):
         for number, (instruction, seed) in enumerate(series, start=1):
             before = Counter(statistics.interventions)
             graph.reset_rig(instruction=instruction, seed=seed, disturbance=disturbance)

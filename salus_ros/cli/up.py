@@ -10,6 +10,7 @@ import typer
 from salus_ros.cli.errors import UserError
 from salus_ros.cli.graph import graph_processes, parameter_file, require_ros
 from salus_ros.cli.processes import MANAGER, ProcessGroup, interrupt_on_signals, quiet_environment
+from salus_ros.policy_choice import choose_policy
 
 # Lost helpers are started again; policy and supervisor only by a person who has looked why.
 RESTARTABLE = ("signal_publisher", "failure_predictor")
@@ -31,11 +32,12 @@ def up(
     """
     require_ros()
     quiet_environment(None)
+    file = parameter_file(config)
     parameters: dict[str, dict[str, object]] = {
         MANAGER: {"exit_on_failure": True, "restore_lost_nodes": restart},
-        "vla_policy": {"policy": policy} if policy else {},
+        **choose_policy(file, policy),
     }
-    processes = graph_processes(parameter_file(config), sim, parameters)
+    processes = graph_processes(file, sim, parameters)
     interrupt_on_signals()
     try:
         with ProcessGroup(processes) as group:

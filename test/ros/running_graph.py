@@ -17,6 +17,7 @@ from salus_ros.cli.processes import MANAGER, POLICY, RIG, ProcessGroup, quiet_en
 from salus_ros.nodes import qos, topics
 from salus_ros.nodes.conversions import stamp_of
 from salus_ros.nodes.graph_client import GraphClient, GraphError
+from salus_ros.policy_choice import choose_policy
 
 PATIENCE = 30.0  # s; only a broken graph takes so long
 
@@ -26,8 +27,14 @@ class RunningGraph:
 
     def __init__(self, folder: Path, **parameters):
         # The scripted expert unless a test asks for another: it starts at once and costs nothing.
-        expert = {"policy": "scripted_expert", "execution_horizon": 10}
-        base = {RIG: {"reset_at_start": False}, MANAGER: {"autostart": False}, POLICY: expert}
+        policy = parameters.get(POLICY, {}).get("policy", "scripted_expert")
+        base = {
+            RIG: {"reset_at_start": False},
+            MANAGER: {"autostart": False},
+            **choose_policy(parameter_file("sim_panda"), policy),
+        }
+        if policy == "scripted_expert":
+            base[POLICY] |= {"execution_horizon": 10, "merging": "latest"}
         for node, values in parameters.items():
             base[node] = {**base.get(node, {}), **values}
         self.folder = folder
