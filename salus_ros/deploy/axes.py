@@ -32,7 +32,7 @@ AXES: Mapping[str, Axis] = {
     "rmse": Axis("", "relative RMSE of actions against full precision and steps"),
     "cosine": Axis("", "of actions with those of full precision and steps", True),
     "staleness": Axis("control steps", "executed after the first without a newer look"),
-    "age": Axis("control steps", "age of the observation that the last executed row rests on"),
+    "age": Axis("control steps", "age of the observation when the last executed row ends"),
     "energy": Axis("J", "for each executed action, of the whole device"),
 }
 

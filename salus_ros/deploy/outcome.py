@@ -15,14 +15,14 @@ Interval = tuple[float, float]
 
 
 def age_steps(latency_ms: float, horizon: int, time_step: float, rows: int) -> int:
-    """Age of the observation behind the last executed row of a chunk, in control steps.
+    """Age of the observation behind a chunk when its last executed row ends, in control steps.
 
     A chunk of `rows` comes ceil(latency) steps after its observation, the rows before are dropped;
     the next one comes after the horizon, or after the latency where that is longer, and before the
     rows run out.
     """
     delay = math.ceil(latency_ms * 1e-3 / time_step - 1e-9)
-    return max(delay, min(delay + max(horizon, delay), rows) - 1)
+    return max(delay, min(delay + max(horizon, delay), rows))
 
 
 def axes_of(
