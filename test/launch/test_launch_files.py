@@ -38,6 +38,7 @@ def test_the_files_are_there():
     assert {path.name for path in FILES} >= {
         "bringup.launch.py",
         "franka.launch.py",
+        "replay.launch.py",
         "sim.launch.py",
     }
 
