@@ -62,7 +62,7 @@ class RigWatch:
     """A context manager that listens; it publishes and calls nothing."""
 
     def __init__(self, cameras: Mapping[str, str], command_topic: str) -> None:
-        """cameras: topic by name; command_topic: of the robot's controller."""
+        """cameras: topic by name; command_topic: of the robot's controller; empty: none."""
         self.report = RigReport(cameras={name: Stream() for name in cameras})
         self._camera_topics = cameras
         self._command_topic = command_topic
@@ -96,7 +96,8 @@ class RigWatch:
             report.cameras[name].publishers = node.count_publishers(topic)
         infos = node.get_publishers_info_by_topic(topics.JOINT_COMMANDS)
         report.commanders = [info.node_name for info in infos]
-        report.controllers = node.count_subscribers(self._command_topic)
+        if self._command_topic:
+            report.controllers = node.count_subscribers(self._command_topic)
 
     def _note(self, stream: Stream, header: Header) -> None:
         now = self._node.get_clock().now().nanoseconds

@@ -136,8 +136,8 @@ class FrankaRig:
     def ready(self):
         return bool(self.modes) and self.modes[-1].ready
 
-    def wait(self, condition, what):
-        deadline = time.monotonic() + PATIENCE
+    def wait(self, condition, what, patience=PATIENCE):
+        deadline = time.monotonic() + patience
         while not condition():
             assert time.monotonic() < deadline, f"waited in vain for {what}: {self._told()}"
             self.executor.spin_once(timeout_sec=0.05)
@@ -273,7 +273,7 @@ def test_top_shows_the_rig_from_its_topics_alone(rig, tmp_path):
     command = [sys.executable, "-m", "salus_ros.cli.main", "top", "--seconds", "4"]
     command += ["--svg", str(picture), "--json", "-"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    rig.wait(lambda: process.poll() is not None, "salus top to end")
+    rig.wait(lambda: process.poll() is not None, "salus top to end", 90.0)
     output, errors = process.communicate()
     shown = json.loads(output)
     assert shown["mode"] in ("NOMINAL", "LIMITED", "HOLD"), errors
