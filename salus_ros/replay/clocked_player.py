@@ -43,9 +43,6 @@ class ClockedPlayer(Player):
         config = replace(settings.gate, require_enable=False, require_robot=False, heartbeats={})
         if PREDICTOR in settings.gate.heartbeats:
             config = replace(config, heartbeats={PREDICTOR: settings.gate.heartbeats[PREDICTOR]})
-        if plans.source == topics.JOINT_COMMANDS:
-            # Without a policy there are no steps of one to score.
-            settings = replace(settings, detectors_path=None)
         if through.supervisor:
             self._gate = GateStage(settings, config, outputs)
         self._by_commands = not own_rate and self._commands_give_ticks()

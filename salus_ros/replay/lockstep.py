@@ -7,7 +7,9 @@ where the recorded commands were received, else at its own rate.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from salus_ros.nodes import topics
 from salus_ros.replay.clocked_player import ClockedPlayer
 from salus_ros.replay.outputs import Outputs
 from salus_ros.replay.plans import Plans
@@ -35,6 +37,9 @@ def replay(
     through = through or Through()
     outputs = Outputs()
     plans = Plans(run.events, settings)
+    if plans.source == topics.JOINT_COMMANDS and policy is None:
+        # Without a policy there are no steps of one that detectors or predictor could judge.
+        settings = replace(settings, detectors_path=None, model=None)
     outputs.plans_from = plans.source
     player = (
         TracedPlayer(run, settings, through, outputs, plans, trace)

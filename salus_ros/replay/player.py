@@ -63,7 +63,7 @@ class Player:
         return Instant(now, now + self._steady_ahead)
 
     def _on_prediction(self, found: PredictionResult, now: int) -> None:
-        if self._gate is not None:
+        if self._gate is not None and self._settings.gate_hears_predictor:
             self._gate.on_prediction(found, self._instant(now))
 
     def _to_signals(self, event: Event, now: int) -> None:

@@ -49,7 +49,7 @@ class Settings:
 
     files: by name the SHA-256 of each file that was read. detector_actions: what an alarm does.
     policy: parameters of the policy's node. from_trace: the gate's part is what it said in the
-    recording.
+    recording. gate_hears_predictor: False: predictions are made, and change nothing.
     """
 
     gate: GateConfig
@@ -65,6 +65,7 @@ class Settings:
     files: Mapping[str, str]
     policy: Mapping[str, Any]
     from_trace: bool = False
+    gate_hears_predictor: bool = True
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -113,6 +114,7 @@ class Settings:
                 "ema": self.signals.ema,
             },
             "signal_age": self.signal_age,
+            "gate_hears_predictor": self.gate_hears_predictor,
             "target_age": self.target_age,
             "detectors": self.detectors_path.name if self.detectors_path else "",
             "detector_actions": dict(self.detector_actions),
@@ -139,8 +141,9 @@ class Settings:
         return replace(own_gate, signals=signals, from_trace=True)
 
     def as_rolled_out(self) -> Settings:
-        """With the gate of `salus record rollouts`: its defaults, and no detectors."""
-        return replace(self, gate=GateConfig(), detectors_path=None)
+        """With the gate of `salus record rollouts`: its defaults, no detectors, no predictor."""
+        silent = replace(self, detectors_path=None, gate_hears_predictor=False)
+        return replace(silent, gate=GateConfig())
 
 
 def load_settings(path: Path | None = None) -> Settings:
