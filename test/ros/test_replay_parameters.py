@@ -25,7 +25,8 @@ def test_defaults_are_the_nodes_own(node):
 
 @pytest.mark.parametrize("node", [SUPERVISOR_NODE, SIGNALS, PREDICTOR])
 def test_every_parameter_is_known(node):
-    known = DEFAULTS[node].keys() | OF_NO_USE[node] | (RANGES if node == SUPERVISOR_NODE else set())
+    gate = set(RANGES) if node == SUPERVISOR_NODE else set()
+    known = set(DEFAULTS[node]) | OF_NO_USE[node] | gate
     own = {p.name for p in PARAMETERS[node] if not p.name.startswith("journal_")}
     assert own == known
 
