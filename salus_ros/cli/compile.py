@@ -124,6 +124,7 @@ def _compile(
     budgets: dict[str, Budget],
     files: tuple[Path | None, str, Path | None],
 ) -> None:
+    from salus_ros.deploy.machine import busy
     from salus_ros.deploy.report import binding_text, name_of
     from salus_ros.deploy.report import write_report as write
 
@@ -135,6 +136,9 @@ def _compile(
             lambda what, done, of: progress.update(bar, description=what, completed=done, total=of),
         )
     found = content["configurations"]
+    warning = busy(content["load_average"], content["hardware"]["cores"])
+    if warning:
+        console.print(f"[yellow]{warning}")
     console.print(frontier_table(content))
     console.print(left_out_table(content))
     missed = []
@@ -173,14 +177,16 @@ def _write(console: Console, content: dict[str, Any], job: Job, out: Path) -> No
 def _verify(console: Console, files: list[Path], json_file: str) -> None:
     from salus_ros.bench.provenance import provenance
     from salus_ros.deploy.deployment import read_deployment
+    from salus_ros.deploy.machine import busy, load_average
     from salus_ros.deploy.verify import subject_of, verify
 
     found: list[dict[str, Any]] = []
     for file in files:
         deployment = read_deployment(file)
         warning = deployment.other_hardware()
-        if warning:
-            console.print(f"[yellow]{file}: {warning}")
+        for said in (warning, busy(load_average(), int(deployment.hardware["cores"]))):
+            if said:
+                console.print(f"[yellow]{file}: {said}")
         with console.status(f"measuring {file}"):
             checks, parity = verify(deployment, subject_of(deployment))
         console.print(checks_table(str(file), checks, parity))

@@ -13,7 +13,7 @@ from salus_ros.deploy.axes import Budget, Limit
 from salus_ros.deploy.cache import Cache, cache_folder
 from salus_ros.deploy.deployment import Deployment
 from salus_ros.deploy.levers import CompileError, Levers
-from salus_ros.deploy.machine import all_versions, this_machine
+from salus_ros.deploy.machine import all_versions, load_average, this_machine
 from salus_ros.deploy.measure import Plan
 from salus_ros.deploy.outcome import conclude, configurations
 from salus_ros.deploy.search import Say, Search
@@ -55,6 +55,7 @@ class Job:
             "digest": self.subject.digest,
             "device": self.subject.device,
             "plan": self.plan(),
+            "load_average": load_average(),
             "configurations": found,
             "frontier": picks[0]["frontier"],
             "best": picks[0]["best"],

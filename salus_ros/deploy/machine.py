@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -21,6 +22,21 @@ def this_machine(device: str = "cpu") -> dict[str, Any]:
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {**hardware(), "gpu": gpu}
+
+
+def load_average() -> float:
+    """Processes that want a core, over the last minute; this one counts."""
+    return round(os.getloadavg()[0], 2)
+
+
+def busy(load: float, cores: int) -> str:
+    """A warning where others take the cores that are measured on; "" where they don't."""
+    if load <= cores + 1:
+        return ""
+    return (
+        f"the machine is busy (load average {load:g} on {cores} cores): times are of a busy "
+        "machine and won't come again"
+    )
 
 
 def all_versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ from salus_ros.deploy.deployment import Deployment, read_deployment, write_deplo
 from salus_ros.deploy.energy import find_rail
 from salus_ros.deploy.frontier import choose
 from salus_ros.deploy.levers import CompileError
-from salus_ros.deploy.machine import this_machine
+from salus_ros.deploy.machine import busy, this_machine
 from salus_ros.deploy.prediction_interval import prediction_interval
 from salus_ros.deploy.presets import preset_budget, preset_names, read_preset
 from salus_ros.policy.flow import checkpoint
@@ -193,3 +193,8 @@ def test_the_rail_of_a_jetson_is_found_and_counted(tmp_path):
 
 def test_without_a_rail_there_is_none(tmp_path):
     assert find_rail(tmp_path) is None
+
+
+def test_a_busy_machine_is_said():
+    assert busy(2.6, 2) == ""
+    assert "load average 14 on 2 cores" in busy(14.0, 2)
