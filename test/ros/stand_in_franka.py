@@ -50,7 +50,7 @@ class Arm(Node):
         super().__init__("stand_in_arm", namespace="/fr3")
         self.state = (HOME, np.zeros(7), np.zeros(7))
         self.knots, self.mode, self.errors = [], FrankaRobotState.ROBOT_MODE_MOVE, []
-        self.silent, self.pushed_until = False, 0.0
+        self.silent, self.to_push = False, 0.0
         publish = self.create_publisher
         self.joints = publish(JointState, "franka/joint_states", 10)
         self.states = publish(FrankaRobotState, "franka_robot_state_broadcaster/robot_state", 10)
@@ -105,8 +105,10 @@ class Arm(Node):
                 self.reflex()
             else:
                 self.state = following
-        elif time.monotonic() < self.pushed_until:
-            self.state = (self.state[0] + np.eye(7)[0] * PUSH * PERIOD, *self.state[1:])
+        elif self.to_push > 0.0:
+            step = min(self.to_push, PUSH * PERIOD)
+            self.to_push -= step
+            self.state = (self.state[0] + np.eye(7)[0] * step, *self.state[1:])
         if not self.silent:
             self.tell()
 
@@ -136,8 +138,8 @@ class Arm(Node):
         self.mode, self.errors, self.knots = FrankaRobotState.ROBOT_MODE_MOVE, [], []
 
     def push(self):
-        """Somebody moves the arm aside, within a second."""
-        self.pushed_until = time.monotonic() + 1.0
+        """Somebody moves the arm aside, within a second or so."""
+        self.to_push = PUSH
 
 
 class Hand(Node):
