@@ -34,6 +34,7 @@ class RowRecorder:
 
     names: tuple[str, ...] = ()
     scores: FloatArray = np.zeros(0)
+    rate = 0.0  # Hz; of the newest chunk's rows
 
     def __init__(self) -> None:
         self._parts: list[list[DueRows]] = []
@@ -60,6 +61,7 @@ class RowRecorder:
         stuck = same_observation(observation, self._observation)
         self._observation = tuple(observation)
         actions = np.array(actions, np.float64)
+        self.rate = NANOSECONDS / time_step
         self._rows.take(TimedPlan(actions, start_time, time_step, stuck, off_plan))
 
     def score_until(self, until: int, since: int | None = None) -> list[Alarm]:
@@ -106,12 +108,14 @@ class Series:
     """Episodes of a policy that was not disturbed.
 
     normal: those that succeeded without the gate having to hold the arm. held: those that succeeded
-    although it had to, each in its parts. failed: how many did not succeed.
+    although it had to, each in its parts. failed: how many did not succeed. rate: of the policy's
+    rows [Hz].
     """
 
     normal: list[Episode] = field(default_factory=list)
     held: list[list[Episode]] = field(default_factory=list)
     failed: int = 0
+    rate: float = 0.0
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -154,6 +158,7 @@ def record_lockstep(
             run = lockstep.run_episode(instruction, episode_seed)
             _sort(series, recorder.take(), run.status.success)
             on_episode()
+            series.rate = recorder.rate
             if len(series.normal) == count:
                 return series
     finally:
@@ -238,8 +243,8 @@ def panda_ranges() -> FloatArray:
     return np.array(spans)
 
 
-def panda_identity() -> Identity:
-    """Whom lock-step episodes are of."""
+def panda_identity(rate: float = NANOSECONDS / 33_333_333) -> Identity:
+    """Whom lock-step episodes are of; rate: of the policy's rows [Hz]."""
     limits = panda_limits()
     names = (*limits.arm.names, limits.gripper.name) if limits.gripper else limits.arm.names
-    return Identity(ROBOT, names, NANOSECONDS / 33_333_333)
+    return Identity(ROBOT, names, rate)

@@ -136,7 +136,7 @@ def _from_lockstep(
     for reason, count in recorded.left_out.items():
         if count:
             console.print(f"left out: {count} episodes {reason}")
-    identity = source.panda_identity()
+    identity = source.panda_identity(recorded.rate)
     return _per_episode(recorded.normal, source.panda_ranges(), identity, budget)
 
 

@@ -55,5 +55,6 @@ def run_graph(
                 if time.monotonic() > deadline:
                     raise UserError(f"episode {number} did not end: {graph.last_reason()}")
             graph.run(False)
-            on_episode(result_of(graph.episode, seed, statistics.interventions - before))
+            new = dict(statistics.interventions - before)
+            on_episode(result_of(graph.episode, seed, new))
     return {"control": statistics.control(), "latency_ms": statistics.latency_ms()}
