@@ -155,7 +155,7 @@ def _alive(names: list[str], seconds: float) -> Finding:
 
 def _rig(config: str, cameras: str, seconds: float) -> list[Finding]:
     from salus_ros.cli.rig_machine import machine_findings
-    from salus_ros.cli.rig_topics import RigSettings, rig_findings
+    from salus_ros.nodes.rig_findings import RigSettings, rig_findings
 
     require_ros()
     from salus_ros.nodes.rig_watch import RigWatch

@@ -8,7 +8,7 @@ from salus_msgs.msg import RobotMode
 
 from salus_ros.cli import rig_machine
 from salus_ros.cli.graph import parameter_file
-from salus_ros.cli.rig_topics import NODES, RigSettings, rig_findings
+from salus_ros.nodes.rig_findings import NODES, RigSettings, rig_findings
 from salus_ros.nodes.rig_watch import RigReport, Stream
 
 JOINTS = [f"fr3_joint{k}" for k in range(1, 8)]
