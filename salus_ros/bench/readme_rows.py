@@ -57,6 +57,41 @@ def _policy(result: Any) -> str:
     )
 
 
+def _seams(result: Any) -> str:
+    parts = []
+    for found in result["settings"]:
+        jumps = found["jumps"]
+        ratios = ", ".join(f"{jumps[n]['ratio']:.2f}" for n in jumps)
+        limited = 1.0 - found["gate_time"].get("NOMINAL", 0.0)
+        parts.append(f"{found['setting']['merging']}: {ratios}, not NOMINAL {_percent(limited)}")
+    return "; ".join(parts)
+
+
+def _false_holds(result: Any) -> str:
+    held = result["episodes_with_false_hold"]
+    return (
+        f"{held['count']} of {held['of']} normal episodes held "
+        f"({held['interval'][0] * 100:.1f} to {held['interval'][1] * 100:.1f} %); success "
+        f"{_percent(result['on']['rate'])} with them, {_percent(result['off']['rate'])} without"
+    )
+
+
+def _predictor(result: Any) -> str:
+    parts = []
+    for name in ("seen", "unseen"):
+        found = result["model"][name]
+        auc, alarm = found["episode_auc"], found["alarm"]
+        parts.append(
+            f"{name} disturbances: episode ROC-AUC {auc['value']:.3f} ({auc['low']:.3f} to "
+            f"{auc['high']:.3f}), matched in time {found['matched_auc']['value']:.3f}, horizon "
+            f"0.2 s {found['horizon_auc']['0.2']['value']:.3f}; "
+            f"{_percent(alarm['recall']['value'])} of failures found, median lead "
+            f"{alarm['lead_time_p50']['value']:.1f} s, false alarms "
+            f"{_percent(alarm['false_alarm_rate']['value'])}"
+        )
+    return "; ".join(parts)
+
+
 def _lockstep(result: Any) -> str:
     plain, both = (result[n]["times_real_time"] for n in ("without_rendering", "with_both_cameras"))
     return f"{plain:.1f} times real time, {both:.1f} with both cameras rendered for each inference"
@@ -168,13 +203,21 @@ ROWS = (
         "salus demo --episodes 12 --seed 1"),
     Row("demo_default_scheduler", "the same, default scheduler (`realtime_priority: 0`)", _demo,
         "salus demo … --config FILE"),
-    Row("policy_success", "learned policy, lock-step, unseen start states", _policy,
+    Row("policy_success_graph", "learned policy through the ROS graph in real time, unseen start "
+        "states", _policy, "salus evaluate policy --real-time --episodes 100 --seed 8000000"),
+    Row("policy_success", "learned policy in lock-step, at full speed, merging `latest`", _policy,
         "salus evaluate policy --episodes 100 --seed 3000000"),
+    Row("chunking", "jumps of position, velocity, acceleration at seams over those of the rows "
+        "that they replaced (95th percentiles)", _seams, "salus evaluate chunking"),
+    Row("predictor_evaluation", "failure predictor on episodes that it never saw", _predictor,
+        "salus evaluate predictor --bags rollouts/"),
     Row("lockstep", "lock-step", _lockstep, "salus bench lockstep"),
     Row("sedac_bench", "early-exit core against numpy", _sedac, "salus bench sedac"),
     Row("supervisor_droid", "detectors on DROID rows", _droid, SUPERVISOR),
-    Row("supervisor_droid", "detectors on sequences of the scripted expert, off in the demo",
-        _sequences, SUPERVISOR),
+    Row("supervisor_droid", "detectors on sequences of the scripted expert", _sequences,
+        SUPERVISOR),
+    Row("detectors_success_flow", "detectors on the learned policy", _false_holds,
+        "salus evaluate detectors --seed 91 --episodes 150 --latency 0.07"),
     Row("gate_bench", f"{BARE}, SCHED_FIFO", _gate("fifo"),
         "salus bench gate --seconds 12 --detectors FILE"),
     Row("gate_bench", "the same, default scheduler", _gate("default"),

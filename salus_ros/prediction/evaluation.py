@@ -118,9 +118,24 @@ def _figures(group: list[Scored], band: Band, seed: int) -> dict[str, Any]:
         "horizon_average_precision": {
             h: r.average_precision_estimate(seed).to_json() for h, r in steps.items()
         },
+        "horizon_auc_by_type": _by_type(group, seed),
         "within_disturbances": quality.within_disturbances(group, seed),
         "alarm": quality.alarm_quality(group, band, seed),
     }
+
+
+def _by_type(group: list[Scored], seed: int) -> dict[str, dict[str, Any]]:
+    """Horizon ROC-AUC among successes and the failures of one type each.
+
+    A timeout begins at a time that only a clock tells; the other types begin with what happens.
+    """
+    found = {}
+    for kind in sorted({s.episode.failure_type for s in group if s.failed}):
+        own = [s for s in group if s.episode.failure_type in ("", kind)]
+        ranked = {f"{h:g}": quality.horizon_ranking(own, i) for i, h in enumerate(HORIZONS)}
+        areas = {h: ranking.auc_estimate(seed).to_json() for h, ranking in ranked.items()}
+        found[kind] = {"failures": sum(s.failed for s in own), **areas}
+    return found
 
 
 def _baseline(
