@@ -24,6 +24,7 @@ from salus_ros.nodes.base_node import PlainNode
 from salus_ros.nodes.franka_hand import FrankaHand
 from salus_ros.nodes.franka_messages import franka_type
 from salus_ros.nodes.parameters import Parameter
+from salus_ros.nodes.robot_modes import robot_report
 from salus_ros.nodes.robot_parameters import LIMITS, ROBOT_PARAMETERS, load_robot_limits
 from salus_ros.nodes.run import run
 
@@ -76,6 +77,7 @@ class FrankaBridge(PlainNode):
         self._names = tuple(self.parameter("joint_names"))
         self._gripper = self.parameter("gripper_name")
         self._width: tuple[float, float] | None = None
+        self._mode = _unknown("it is not watched")
         self._thinned = Thinned(self.parameter("joint_state_rate"))
         robot = self.parameter("robot_namespace").rstrip("/")
         self._joints = self.create_publisher(JointStateMessage, topics.JOINT_STATES, qos.SENSOR)
@@ -134,6 +136,10 @@ class FrankaBridge(PlainNode):
     def _on_command(self, hand: FrankaHand, message: JointStateMessage) -> None:
         if self._gripper not in message.name or self.width is None:
             return
+        # A goal that a stop of the robot ended must not be tried again once the stop is over, while
+        # the supervisor's own lasts: after this gap the hand stays until it is commanded anew.
+        if robot_report(self._mode).released:
+            return
         hand.command(message.position[message.name.index(self._gripper)], self.width)
 
     # The robot's mode.
@@ -142,8 +148,7 @@ class FrankaBridge(PlainNode):
         self._state_type = franka_type("msg", "FrankaRobotState")
         self._state_topic = topic
         self._looked = Thinned(self.parameter("robot_state_rate"))
-        self._mode = RobotModeMessage(mode=RobotModeMessage.MODE_UNKNOWN, command_success_rate=-1.0)
-        self._mode.text = f"no message on {topic} yet"
+        self._mode = _unknown(f"no message on {topic} yet")
         self._heard = time.monotonic()
         self._modes = self.create_publisher(RobotModeMessage, topics.ROBOT_MODE, qos.STATE)
         on_state = self.guarded(self._on_robot_state)
@@ -153,9 +158,10 @@ class FrankaBridge(PlainNode):
     def _on_robot_state(self, raw: bytes) -> None:
         if not self._looked.take(time.monotonic_ns()):
             return
-        state = deserialize_message(raw, self._state_type)
+        mode = self._mode_of(deserialize_message(raw, self._state_type))
+        # Only of what was understood: else the mode before it would be told for good.
         self._heard = time.monotonic()
-        self._use(self._mode_of(state))
+        self._use(mode)
 
     def _mode_of(self, state: Any) -> RobotModeMessage:
         errors = [name for name in _fields(state.current_errors) if _is_on(state, name)]
@@ -177,9 +183,8 @@ class FrankaBridge(PlainNode):
     def _tell_mode(self) -> None:
         age = time.monotonic() - self._heard
         if age > self.parameter("robot_state_age"):
-            lost = RobotModeMessage(mode=RobotModeMessage.MODE_UNKNOWN, command_success_rate=-1.0)
+            lost = _unknown(f"no message on {self._state_topic}: is the driver running?")
             lost.header = self._mode.header
-            lost.text = f"no message on {self._state_topic}: is the driver running?"
             self._use(lost)
         self._modes.publish(self._mode)
 
@@ -196,6 +201,11 @@ class FrankaBridge(PlainNode):
             )
         else:
             self.recovered("rival")
+
+
+def _unknown(text: str) -> RobotModeMessage:
+    unknown = RobotModeMessage.MODE_UNKNOWN
+    return RobotModeMessage(mode=unknown, command_success_rate=-1.0, text=text)
 
 
 def _fields(errors: Any) -> list[str]:

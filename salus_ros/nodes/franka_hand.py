@@ -12,6 +12,9 @@ from salus_ros.nodes.base_node import NodeBasics
 from salus_ros.nodes.franka_messages import franka_type
 from salus_ros.supervision.limits import GripperLimits
 
+# s; the longest move takes 8. A driver that is started anew never answers for its old goals.
+LONGEST_GOAL = 30.0
+
 
 class FrankaHand:
     """Sends goals; one that is under way is cancelled, and its end awaited, before another."""
@@ -27,11 +30,17 @@ class FrankaHand:
         self._move = ActionClient(node, self._move_type, f"{name}/move")
         self._grasp = ActionClient(node, self._grasp_type, f"{name}/grasp")
         self._busy = False
+        self._goal = GripperGoal(limits.open, grasp=False)
+        self._number = 0
+        self._sent = 0.0
         self._under_way: Any = None
         self._next: GripperGoal | None = None
 
     def command(self, width: float, measured: float) -> None:
         """A commanded opening width [m], and the measured one."""
+        if self._busy and time.monotonic() - self._sent > LONGEST_GOAL:
+            self._number += 1
+            self._end(f"no answer within {LONGEST_GOAL:g} s")
         goal = self._goals.command(width, measured, time.monotonic_ns())
         if goal is None:
             return
@@ -44,12 +53,15 @@ class FrankaHand:
 
     def _send(self, goal: GripperGoal) -> None:
         client, request = self._request(goal)
+        self._goal = goal
         if not client.server_is_ready():
-            self._end(goal, "franka_gripper doesn't answer: was its driver started with the hand?")
+            self._end("franka_gripper doesn't answer: was its driver started with the hand?")
             return
-        self._busy, self._under_way = True, None
+        self._busy, self._under_way, self._sent = True, None, time.monotonic()
+        self._number += 1
+        number = self._number
         future = client.send_goal_async(request)
-        future.add_done_callback(self._node.guarded(lambda f: self._on_answer(goal, f.result())))
+        future.add_done_callback(self._node.guarded(lambda f: self._on_answer(number, f.result())))
 
     def _request(self, goal: GripperGoal) -> tuple[ActionClient, Any]:
         speed = self._node.parameter("gripper_speed")
@@ -62,29 +74,34 @@ class FrankaHand:
         request.epsilon.outer = self._limits.open - goal.width
         return self._grasp, request
 
-    def _on_answer(self, goal: GripperGoal, handle: Any) -> None:
+    def _on_answer(self, number: int, handle: Any) -> None:
+        if number != self._number:  # given up meanwhile
+            if handle.accepted:
+                handle.cancel_goal_async()
+            return
         if not handle.accepted:
-            self._end(goal, "refused")
+            self._end("refused")
             return
         self._under_way = handle
         if self._next is not None:
             handle.cancel_goal_async()
         future = handle.get_result_async()
         future.add_done_callback(
-            self._node.guarded(lambda f: self._on_result(goal, f.result().result))
+            self._node.guarded(lambda f: self._on_result(number, f.result().result))
         )
 
-    def _on_result(self, goal: GripperGoal, result: Any) -> None:
-        self._end(goal, "" if result.success else result.error or "not reached")
+    def _on_result(self, number: int, result: Any) -> None:
+        if number == self._number:
+            self._end("" if result.success else result.error or "not reached")
 
-    def _end(self, goal: GripperGoal, problem: str) -> None:
+    def _end(self, problem: str) -> None:
         self._busy, self._under_way = False, None
         following, self._next = self._next, None
         if following is not None:
             self._send(following)
         elif problem:
             again = self._goals.failed(time.monotonic_ns())
-            what = f"gripper to {goal.width:g} m: {problem}"
+            what = f"gripper to {self._goal.width:g} m: {problem}"
             self._node.report(
                 "gripper", what if again else f"{what}; given up until it is told anew"
             )
