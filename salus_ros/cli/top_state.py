@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 WINDOW = 5.0  # s that rates and percentiles are of
@@ -21,6 +22,7 @@ class Stream:
 
     def add(self, now: float, age: float) -> None:
         """A message came."""
+        self._forget(now)
         self._seen.append((now, age))
         self.last = now
 
@@ -96,12 +98,26 @@ class TopState:
     )
 
     def take_signal(self, name: str, value: float, valid: bool) -> None:
-        """A new value of a signal."""
+        """A new value of a signal; one that is not finite counts as not valid."""
         view = self.signals.setdefault(name, SignalView())
-        view.valid = valid
-        if valid:
+        view.valid = valid and isfinite(value)
+        if view.valid:
             view.value = value
             view.largest = max(view.largest, abs(value))
+
+    def take_prediction(
+        self, horizons: Sequence[float], kinds: Sequence[str], values: Sequence[float]
+    ) -> None:
+        """Horizons [s] and failure types with their probabilities, row by row.
+
+        Not valid where those don't make a table of finite numbers.
+        """
+        whole = bool(horizons and kinds) and len(values) == len(horizons) * len(kinds)
+        self.prediction_valid = whole and all(map(isfinite, values))
+        if self.prediction_valid:
+            rows = range(0, len(values), len(kinds))
+            self.horizons, self.failure_types = list(horizons), list(kinds)
+            self.probabilities = [values[row : row + len(kinds)] for row in rows]
 
     def node_state(self, node: str, now: float) -> str:
         """lost, silent (never heard of), or its lifecycle's state; up: it has none."""

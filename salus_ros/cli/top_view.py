@@ -86,7 +86,7 @@ def _milliseconds(stream: Stream, now: float, share: float) -> str:
 def _policy(state: TopState, now: float) -> Table:
     table = Table("stage", "ms", title="inference", title_justify="left")
     for name, seconds in state.inference.items():
-        table.add_row(name, f"{1e3 * seconds:.1f}")
+        table.add_row(Text(name), f"{1e3 * seconds:.1f}")
     total = state.inference_time
     if total.last is not None:
         whole = f"{_milliseconds(total, now, 0.5)}, p99 {_milliseconds(total, now, 0.99)}"
@@ -130,7 +130,7 @@ def _prediction(state: TopState) -> Table:
     for column, kind in enumerate(state.failure_types):
         row = [line[column] for line in state.probabilities]
         color = "red" if row[-1] >= LIKELY else "green"
-        table.add_row(kind, bar(row[-1], 1.0, color), *(f"{p:.2f}" for p in row))
+        table.add_row(Text(kind), bar(row[-1], 1.0, color), *(f"{p:.2f}" for p in row))
     color = "red" if state.episode_failure >= LIKELY else "green"
     table.add_row("episode", bar(state.episode_failure, 1.0, color), f"{state.episode_failure:.2f}")
     return table
@@ -139,5 +139,6 @@ def _prediction(state: TopState) -> Table:
 def _interventions(state: TopState) -> Table:
     table = Table("time", "mode", "reason", "", title="last interventions", title_justify="left")
     for line in state.interventions:
-        table.add_row(line.time, line.modes, line.reason, line.message)
+        # As text: what others publish may look like rich's markup.
+        table.add_row(*map(Text, (line.time, line.modes, line.reason, line.message)))
     return table

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 import rclpy
@@ -151,16 +152,13 @@ class GraphWatch:
             self.state.take_signal(name, float(getattr(message, name)), valid)
 
     def _on_prediction(self, message: FailurePrediction) -> None:
-        state, kinds = self.state, len(message.failure_types)
-        values = [float(p) for p in message.probabilities]
-        state.prediction_valid = message.valid
+        state, whole = self.state, float(message.episode_failure_probability)
         # Float32 as text has digits that nobody meant.
-        state.horizons = [round(float(h), 3) for h in message.horizons]
-        state.failure_types = list(message.failure_types)
-        state.probabilities = [
-            values[k * kinds : (k + 1) * kinds] for k in range(len(state.horizons))
-        ]
-        state.episode_failure = float(message.episode_failure_probability)
+        horizons = [round(float(h), 3) for h in message.horizons]
+        values = [float(p) for p in message.probabilities]
+        state.take_prediction(horizons, list(message.failure_types), values)
+        state.prediction_valid &= message.valid and isfinite(whole)
+        state.episode_failure = whole if state.prediction_valid else 0.0
         state.alarm = message.alarm
 
     def _on_state(self, message: SupervisorState) -> None:

@@ -1,7 +1,10 @@
 """`salus top`: rates, ages and what is drawn."""
 
 import json
+import math
+import tracemalloc
 
+import pytest
 from rich.console import Console
 
 from salus_ros.cli.top_state import INTERVENTIONS, InterventionLine, Stream, TopState
@@ -89,3 +92,43 @@ def test_values_are_for_machines_too_and_old_interventions_go():
     assert content["signals"]["action_volatility"] == {"value": 0.25, "valid": True}
     assert content["prediction"]["probabilities"] == [[0.1, 0.2], [0.3, 0.7]]
     assert len(content["interventions"]) == INTERVENTIONS
+
+
+def test_what_others_publish_is_shown_as_it_is():
+    state = filled()
+    state.failure_types, state.inference = ["[/drop]", "[miss]"], {"[sample]": 0.1}
+    state.interventions.append(InterventionLine("10:00:01", "HOLD", "[x]", "dropped: ['/a'] [/b]"))
+    text = drawn(state)
+    for shown in ("[/drop]", "[miss]", "[sample]", "dropped: ['/a'] [/b]"):
+        assert shown in text
+
+
+@pytest.mark.parametrize("values", [[], [0.1, 0.2, 0.3], [0.1, 0.2, math.nan, 0.4]])
+def test_a_prediction_that_is_no_table_is_not_valid(values):
+    state = filled()
+    state.take_prediction([0.2, 1.0], ["drop", "miss"], values)
+    assert not state.prediction_valid
+    drawn(state)
+    state.take_prediction([0.2, 1.0], ["drop", "miss"], [0.1, 0.2, 0.3, 0.4])
+    assert state.prediction_valid
+    assert state.probabilities == [[0.1, 0.2], [0.3, 0.4]]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_signal_that_is_not_finite_is_not_valid(value):
+    state = filled()
+    state.take_signal("action_volatility", value, True)
+    assert "not valid" in drawn(state)
+    json.dumps(state.as_dict(NOW), allow_nan=False)
+
+
+def test_days_of_heartbeats_take_no_memory():
+    """Nobody asks a heartbeat's stream for its rate."""
+    stream = Stream()
+    tracemalloc.start()
+    for k in range(20_000):
+        stream.add(NOW + 0.2 * k, 0.0)
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert taken < 100_000
+    assert stream.rate(NOW + 0.2 * 20_000) == pytest.approx(5.0, rel=0.1)
