@@ -110,7 +110,9 @@ def _budgets(
     contents = {name: read_preset(name) for name in names}
     devices = {str(c["device"]) for c in contents.values() if "device" in c}
     if devices and device and devices != {device}:
-        raise CompileError(f"a preset is for device {devices.pop()}, not for {device}")
+        raise CompileError(f"a preset is for device {min(devices - {device})}, not for {device}")
+    if len(devices) > 1:
+        raise CompileError(f"presets are for devices {', '.join(sorted(devices))}: take one each")
     budgets = {}
     for name, content in contents.items():
         limits_of = {**(content.get("limits") or {}), **own}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from salus_ros.deploy.verify import Check
@@ -37,9 +38,10 @@ def left_out_table(content: Mapping[str, Any]) -> Table:
     reasons = Counter(e["left_out"] for e in content["configurations"] if e["left_out"])
     table = Table("left out", "why")
     for name, why in content["levers_left_out"].items():
-        table.add_row(name, why)
+        table.add_row(name, Text(why))
     for reason, count in reasons.most_common(MOST_ROWS):
-        table.add_row(f"{count} configuration{'s' * (count > 1)}", reason)
+        # As text: errors of others may look like rich's markup.
+        table.add_row(f"{count} configuration{'s' * (count > 1)}", Text(reason))
     return table
 
 

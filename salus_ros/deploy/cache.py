@@ -1,4 +1,4 @@
-"""Measurements that are kept: one file for each hardware, versions, weights and plan."""
+"""Measurements that are kept: one file for each hardware, code, versions, weights and plan."""
 
 from __future__ import annotations
 

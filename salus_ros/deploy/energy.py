@@ -24,8 +24,8 @@ class Meter(Protocol):
     def start(self) -> None:
         """Begin."""
 
-    def stop(self) -> float:
-        """Joules since."""
+    def stop(self) -> float | None:
+        """Joules since; None: they could not be read throughout."""
 
 
 class NvmlMeter:
@@ -63,7 +63,7 @@ class RailMeter:
         """Files in mV and mA."""
         self._files = voltage, current
         self._end = threading.Event()
-        self._joules = 0.0
+        self._joules, self._whole = 0.0, True
 
     def watts(self) -> float:
         """Now."""
@@ -72,12 +72,18 @@ class RailMeter:
 
     def start(self) -> None:
         """Begin."""
-        self._joules = 0.0
+        self._joules, self._whole = 0.0, True
         self._end.clear()
         self._thread = threading.Thread(target=self._count, daemon=True)
         self._thread.start()
 
     def _count(self) -> None:
+        try:
+            self._sum()
+        except (OSError, ValueError):  # the monitor's bus is shared
+            self._whole = False
+
+    def _sum(self) -> None:
         last, power = time.perf_counter(), self.watts()
         ended = False
         while not ended:
@@ -86,11 +92,11 @@ class RailMeter:
             self._joules += (now - last) * (power + newer) / 2.0
             last, power = now, newer
 
-    def stop(self) -> float:
-        """Joules since."""
+    def stop(self) -> float | None:
+        """Joules since; None: a reading failed."""
         self._end.set()
         self._thread.join()
-        return self._joules
+        return self._joules if self._whole else None
 
 
 def find_rail(hwmon: Path = HWMON) -> RailMeter | None:

@@ -13,7 +13,7 @@ from salus_ros.deploy.axes import Budget, Limit
 from salus_ros.deploy.cache import Cache, cache_folder
 from salus_ros.deploy.deployment import Deployment
 from salus_ros.deploy.levers import CompileError, Levers
-from salus_ros.deploy.machine import all_versions, load_average, this_machine
+from salus_ros.deploy.machine import all_versions, code, load_average, this_machine
 from salus_ros.deploy.measure import Plan
 from salus_ros.deploy.outcome import conclude, configurations
 from salus_ros.deploy.search import Say, Search
@@ -79,6 +79,8 @@ class Job:
             "device": self.subject.device,
             "hardware": dict(machine),
             "versions": dict(versions),
+            # A kernel that passed the parity gate is not the one that it became since.
+            "code": code(),
             "inputs": self.inputs,
             "calls": self.calls,
         }

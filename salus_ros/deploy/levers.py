@@ -85,7 +85,8 @@ class Grid:
         """
         values = dict(self.values)
         for name, texts in wanted.items():
-            values[name] = tuple(self._value(name, text) for text in texts)
+            chosen = [self._value(name, text) for text in texts]
+            values[name] = tuple(value for value in self.values[name] if value in chosen)
         return Grid(values, self.left_out)
 
     def _value(self, name: str, text: str) -> Any:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from salus_ros.bench.provenance import hardware, versions
 
+SOURCES = ("policy/**/*.py", "deploy/*.py", "bench/sampler.py")
+"""Of this package, what a measurement computes with."""
+DRIVER = Path("/proc/driver/nvidia/version")
 SAME = ("cpu", "cores", "gpu")
 """Of the hardware: where these differ, so may every time."""
 DEPLOY_PACKAGES = ("torchao", "triton")
@@ -48,6 +53,15 @@ def all_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def code() -> dict[str, str]:
+    """SHA-256 of what is measured with: this package's sources, and the GPU's driver."""
+    package, found = Path(__file__).parents[1], hashlib.sha256()
+    for file in sorted(file for pattern in SOURCES for file in package.glob(pattern)):
+        found.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes())
+    driver = DRIVER.read_bytes() if DRIVER.is_file() else b""
+    return {"sources": found.hexdigest(), "driver": hashlib.sha256(driver).hexdigest()}
 
 
 def differences(measured_on: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

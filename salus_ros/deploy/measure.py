@@ -76,12 +76,12 @@ def time_calls(subject: Subject, levers: Levers, plan: Plan) -> dict[str, Any]:
     if meter:
         meter.start()
     _, times = _chunks(built, plan.calls)
-    joules = meter.stop() / plan.calls if meter else None
+    joules = meter.stop() if meter else None
     return {
         "latency_p50": float(np.median(times)),
         "latency_p99": float(np.percentile(times, 99)),
         "peak_memory_mb": _peak_memory(subject.device),
-        "joules": joules,
+        "joules": None if joules is None else joules / plan.calls,
     }
 
 

@@ -52,7 +52,7 @@ class Candidate:
         found = {}
         for name in TIMED:
             values = [t[name] for t in self.timed if t.get(name) is not None]
-            if values:
+            if values and len(values) == len(self.timed):
                 found[name] = prediction_interval(np.array(values))
         return found
 

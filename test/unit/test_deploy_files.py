@@ -1,17 +1,20 @@
 """Budgets, presets, the compiled file, energy rails: what is read, and what is refused."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from command_line import invoke
 
 from salus_ros.deploy import deployment as files
+from salus_ros.deploy import machine
 from salus_ros.deploy.axes import make_budget, parse_limits
 from salus_ros.deploy.deployment import Deployment, read_deployment, write_deployment
-from salus_ros.deploy.energy import find_rail
+from salus_ros.deploy.energy import RailMeter, find_rail
 from salus_ros.deploy.frontier import choose
-from salus_ros.deploy.levers import CompileError
+from salus_ros.deploy.job import Job
+from salus_ros.deploy.levers import CompileError, Grid, Levers
 from salus_ros.deploy.machine import busy, this_machine
 from salus_ros.deploy.prediction_interval import prediction_interval
 from salus_ros.deploy.presets import preset_budget, preset_names, read_preset
@@ -136,6 +139,35 @@ def test_a_limit_on_what_is_unknown_is_never_met():
     assert choose([(axes, {})], make_budget("energy", {})).binding["axis"] == "energy"
 
 
+def test_presets_for_several_devices_are_refused(tmp_path):
+    files = []
+    for device in ("cpu", "cuda"):
+        files += ["--preset", str(tmp_path / f"{device}.yaml")]
+        (tmp_path / f"{device}.yaml").write_text(f"minimize: rmse\ndevice: {device}\n")
+    code, text = invoke("compile", *files)
+    assert code == 1
+    assert "presets are for devices cpu, cuda" in text
+
+
+def test_levers_keep_their_order_however_they_are_asked_for():
+    """The first value is what changes are counted from."""
+    grid = Grid({"flow_steps": (10, 5, 2), "precision": ("float32", "int8")})
+    wanted = {"flow_steps": ["2", "10", "2"], "precision": ["int8", "float32"]}
+    found = grid.restricted(wanted).values
+    assert found == {"flow_steps": (10, 2), "precision": ("float32", "int8")}
+
+
+@pytest.mark.parametrize(("name", "other"), [("DRIVER", "version"), ("SOURCES", ("*.py",))])
+def test_what_was_measured_with_other_code_is_measured_again(tmp_path, monkeypatch, name, other):
+    job = Job("flow", "cpu", 2, 10, 2, {}, tmp_path)
+    job.subject = SimpleNamespace(name="flow", digest="0", device="cpu")
+    job._cache({}, {}).put("screen", Levers(), {"value": 1})
+    assert job._cache({}, {}).get("screen", Levers()) == {"value": 1}
+    (tmp_path / "version").write_text("another driver")
+    monkeypatch.setattr(machine, name, tmp_path / other if name == "DRIVER" else other)
+    assert job._cache({}, {}).get("screen", Levers()) is None
+
+
 def test_limits_of_the_command_line():
     assert parse_limits(["rmse=0.05", "staleness=0"], ["cosine=0.9"]) == {
         "rmse": 0.05, "staleness": 0.0, "cosine": 0.9,
@@ -189,6 +221,16 @@ def test_the_rail_of_a_jetson_is_found_and_counted(tmp_path):
     assert rail.watts() == pytest.approx(10.0)
     rail.start()
     assert rail.stop() >= 0.0
+
+
+def test_a_rail_that_is_lost_meanwhile_tells_nothing(tmp_path):
+    files = tmp_path / "in1_input", tmp_path / "curr1_input"
+    for file in files:
+        file.write_text("5000\n")
+    rail = RailMeter(*files)
+    rail.start()
+    files[1].unlink()
+    assert rail.stop() is None
 
 
 def test_without_a_rail_there_is_none(tmp_path):
