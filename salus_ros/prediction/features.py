@@ -65,14 +65,16 @@ def known_signals(episode: RecordedEpisode) -> NDArray[np.bool_]:
     return known_values(episode.signals, episode.valid)
 
 
-def beginnings(episode: RecordedEpisode) -> list[slice]:
+def beginnings(known: NDArray[np.bool_], sources: Sequence[str] = ()) -> list[slice]:
     """The stretches of steps between which the signals' history began anew.
 
-    It does so at a new instruction or source, too. See `history_begins`.
+    known [T, 12]: signals; sources [T]: of whom they are; none: all of one. It begins anew at a new
+    instruction or source, too. See `history_begins`.
     """
-    known = known_signals(episode)
-    starts = [t for t in range(1, len(known)) if history_begins(known[t])]
-    bounds = [0, *starts, len(known)]
+    anew = known[:, MAGNITUDE] & ~known[:, VOLATILITY]
+    if sources:
+        anew[1:] |= np.array([a != b for a, b in pairwise(sources)], np.bool_)
+    bounds = [0, *(np.flatnonzero(anew[1:]) + 1).tolist(), len(known)]
     return [slice(first, end) for first, end in pairwise(bounds)]
 
 

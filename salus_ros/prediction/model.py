@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from salus_ros.interfaces import FloatArray
 from salus_ros.prediction.alarm import Alarm, Band, alarms
 from salus_ros.prediction.episodes import RecordedEpisode
-from salus_ros.prediction.features import Normalisation, beginnings, features
+from salus_ros.prediction.features import Normalisation, beginnings, features, known_signals
 from salus_ros.prediction.layout import FAILURE_TYPES, HORIZONS
-from salus_ros.prediction.network import Network, Outputs
+from salus_ros.prediction.network import Array, Network, Outputs
 from salus_ros.prediction.platt import Platt, sigmoid
 
 # How much of a new logit goes into the episode's score: half of it within 3 steps.
@@ -45,12 +46,13 @@ class EpisodeScores:
     """Of each step of an episode.
 
     probabilities [T, horizons, types]; episode [T]: probability that it fails; score [T]: the
-    smoothed logit that the alarm is held against; alarm [T].
+    smoothed logit that the alarm is held against; threshold [T]: of it; alarm [T].
     """
 
     probabilities: FloatArray
     episode: FloatArray
     score: FloatArray
+    threshold: FloatArray
     alarm: NDArray[np.bool_]
 
 
@@ -68,20 +70,31 @@ def raw_outputs(
     network: Network, norm: Normalisation, episode: RecordedEpisode
 ) -> tuple[Outputs, list[slice]]:
     """Logits at all steps of an episode, and the stretches that each began with no history."""
-    rows, parts = features(episode, norm), beginnings(episode)
+    parts = beginnings(known_signals(episode))
+    return _outputs(network, features(episode, norm), parts), parts
+
+
+def _outputs(network: Network, rows: Array, parts: Sequence[slice]) -> Outputs:
     found = [network.recording(rows[part]) for part in parts]
     horizons = np.concatenate([o.horizons for o in found])
-    return Outputs(horizons, np.concatenate([o.episode for o in found])), parts
+    return Outputs(horizons, np.concatenate([o.episode for o in found]))
 
 
 def score_episode(model: FailureModel, episode: RecordedEpisode) -> EpisodeScores:
     """The whole episode at once: equal to its steps one by one."""
-    outputs, parts = raw_outputs(model.network, model.normalisation, episode)
+    rows = features(episode, model.normalisation)
+    return score_steps(model, rows, beginnings(known_signals(episode)))
+
+
+def score_steps(model: FailureModel, rows: Array, parts: Sequence[slice]) -> EpisodeScores:
+    """The same for features [T, 24] of steps, in stretches that each began with no history."""
+    outputs = _outputs(model.network, rows, parts)
     logits = model.episode.logits(outputs.episode)
     score = np.concatenate([smoothed(logits[part], model.smoothing) for part in parts])
     alarm = np.concatenate([alarms(model.band, score[part]) for part in parts])
+    threshold = np.concatenate([model.band.over(part.stop - part.start) for part in parts])
     table = model.table.table(outputs.horizons)
-    return EpisodeScores(table, sigmoid(logits), score, alarm)
+    return EpisodeScores(table, sigmoid(logits), score, threshold, alarm)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -47,4 +47,5 @@ def replay(
         else ClockedPlayer(run, settings, through, outputs, plans, own_rate, policy)
     )
     player.play()
+    player.finish()
     return outputs

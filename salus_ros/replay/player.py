@@ -46,14 +46,19 @@ class Player:
         self._gate: GateStage | None = None
         self._signals: SignalStage | None = None
         if through.signals or self._predicts:
-            self._signals = SignalStage(
-                settings, outputs, plans.dims, self._predicts, self._on_prediction
-            )
+            heard = through.supervisor and settings.gate_hears_predictor
+            tell = self._on_prediction if heard else None
+            self._signals = SignalStage(settings, outputs, plans.dims, self._predicts, tell)
         self._steady_ahead = 0
         # Whether chunks and states are those of a policy that is asked anew.
         self._asks_policy = False
         self._instruction: str | None = None
         self._episode: int | None = None
+
+    def finish(self) -> None:
+        """All was played."""
+        if self._signals is not None:
+            self._signals.finish()
 
     def _time(self, event: Event) -> int:
         """When an event was received, on the clock of the stamps."""
@@ -63,7 +68,7 @@ class Player:
         return Instant(now, now + self._steady_ahead)
 
     def _on_prediction(self, found: PredictionResult, now: int) -> None:
-        if self._gate is not None and self._settings.gate_hears_predictor:
+        if self._gate is not None:
             self._gate.on_prediction(found, self._instant(now))
 
     def _to_signals(self, event: Event, now: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from salus_ros.interfaces import ActionChunk, JointState, PolicyState, seconds
 from salus_ros.prediction.layout import PredictionResult
 from salus_ros.prediction.predictor import FailurePredictor
+from salus_ros.prediction.whole import RecordedStep, predict_recording
 from salus_ros.replay.outputs import Outputs
 from salus_ros.replay.settings import Settings
 from salus_ros.signals.layout import SignalVector
@@ -16,7 +17,8 @@ from salus_ros.signals.layout import SignalVector
 class SignalStage:
     """Chunks, states, joint states and commands in; signals and predictions to the outputs.
 
-    predict: whether predictions are made anew; tell: gets each of them with its time [ns].
+    predict: whether predictions are made anew; tell: gets each of them with its time [ns]. None:
+    nobody waits for them, and `finish` makes all of them at once.
     """
 
     def __init__(
@@ -25,15 +27,18 @@ class SignalStage:
         outputs: Outputs,
         dims: int,
         predict: bool,
-        tell: Callable[[PredictionResult, int], None],
+        tell: Callable[[PredictionResult, int], None] | None,
     ) -> None:
         """dims: columns of an action in this recording."""
         if dims != settings.signals.action_dims:
             signals = replace(settings.signals, action_dims=dims)
             settings = replace(settings, signals=signals, calibration=None)
         self._monitor = settings.monitor()
+        self._model = settings.model if predict else None
+        self._signal_age = settings.signal_age
         self._predictor: FailurePredictor | None = settings.predictor() if predict else None
         self._outputs, self._tell = outputs, tell
+        self._waiting: list[tuple[int, RecordedStep]] = []
         # Chunks that have no signals, the first reason of each kind.
         self.problems: list[str] = []
 
@@ -76,7 +81,18 @@ class SignalStage:
         if self._predictor is None:
             return
         age = seconds(now - observation_stamp)
-        ids = source_id, chunk_number, step, observation_stamp
-        found = self._predictor.on_signals(*ids, signals, age)
+        told = RecordedStep(source_id, chunk_number, step, observation_stamp, signals, age)
+        if self._tell is None:
+            self._waiting.append((now, told))
+            return
+        found = self._predictor.on_signals(*told)
         self._outputs.predictions.append((now, found))
         self._tell(found, now)
+
+    def finish(self) -> None:
+        """The recording is over: predictions that nobody waited for."""
+        if self._model is not None and self._waiting:
+            steps = [step for _, step in self._waiting]
+            found = predict_recording(self._model, steps, self._signal_age)
+            times = [now for now, _ in self._waiting]
+            self._outputs.predictions.extend(zip(times, found, strict=True))

@@ -23,6 +23,7 @@ from salus_ros.prediction.network import Network, NetworkConfig
 from salus_ros.prediction.platt import Platt, fit_platt, fit_table, sigmoid
 from salus_ros.prediction.predictor import FailurePredictor
 from salus_ros.prediction.splits import split_episodes
+from salus_ros.prediction.whole import RecordedStep, predict_recording
 from salus_ros.signals.layout import ALL_VALID, SIGNALS, SignalError, SignalVector
 
 SMALL = NetworkConfig(layers=3, hidden=6)
@@ -67,6 +68,37 @@ def test_steps_give_what_the_whole_recording_gives(members):
         assert result.episode_score == pytest.approx(sigmoid(whole.score[t : t + 1])[0], abs=1e-5)
         assert result.alarm == whole.alarm[t]
     assert whole.alarm.any() and not whole.alarm.all()
+
+
+def test_a_recording_at_once_gives_what_its_steps_give():
+    model, episode = random_model(), made_up(3, True)
+    episode.signals[5, 3] = np.nan
+    # A new instruction, another source, and observations that are too old.
+    episode.valid[40] ^= 1
+    steps = [
+        RecordedStep(
+            "a" if t < 60 else "b",
+            t // 10,
+            t % 10,
+            t,
+            SignalVector(episode.signals[t], int(episode.valid[t])),
+            9.0 if 20 <= t < 25 else 0.1,
+        )
+        for t in range(len(episode.times))
+    ]
+    predictor = FailurePredictor(model)
+    whole = predict_recording(model, steps)
+    assert len(whole) == len(steps) and any(p.alarm for p in whole)
+    for step, found in zip(steps, whole, strict=True):
+        alone = predictor.on_signals(*step)
+        np.testing.assert_allclose(found.probabilities, alone.probabilities, atol=1e-6)
+        for name in ("episode_failure_probability", "episode_score", "alarm_threshold"):
+            assert getattr(found, name) == pytest.approx(getattr(alone, name), abs=1e-6)
+        same = ("source_id", "chunk_number", "step", "observation_stamp", "valid", "alarm")
+        assert all(getattr(found, name) == getattr(alone, name) for name in same)
+    assert predict_recording(model, []) == []
+    with pytest.raises(SignalError, match="3 signals"):
+        predict_recording(model, [steps[0]._replace(signals=SignalVector(np.zeros(3), 0))])
 
 
 def test_history_begins_anew_at_reset_source_and_instruction():
