@@ -1,6 +1,7 @@
 """Static checks of docker/: no Docker here, so what can be known without it."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -135,3 +136,10 @@ def test_launch_arguments_in_the_compose_file_are_those_of_the_launch_file(compo
     for service in compose["services"].values():
         assert service["command"].startswith("ros2 launch salus_ros franka.launch.py ")
         assert set(re.findall(r"(\w+):=", service["command"])) <= declared
+
+
+def test_cameras_may_be_given_with_spaces(compose):
+    cameras = "front=/zed/rgb/image, wrist=/rs/image"
+    for name in ("gpu", "jetson"):
+        command = compose["services"][name]["command"].replace("${CAMERAS:-}", cameras)
+        assert f"cameras:={cameras}" in shlex.split(command)
