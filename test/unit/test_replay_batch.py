@@ -20,6 +20,7 @@ from salus_ros.replay.message_types import typestore
 from salus_ros.replay.messages import JOINTS
 from salus_ros.replay.storage import Storage
 from salus_ros.replay.topic import Message
+from salus_ros.resources import config_file
 from salus_ros.sim.rollouts import RolloutOptions, collect
 
 PANDA = [f"panda_joint{i}" for i in range(1, 8)]
@@ -88,14 +89,26 @@ def test_another_configuration_gives_other_commands_and_says_where(bags, tmp_pat
     assert "tracking_error" not in content["interventions"]["by_reason"]
 
 
-def test_sqlite_and_split_and_compressed_bags_give_the_same(bags, tmp_path):
+@pytest.fixture(scope="module")
+def expert(tmp_path_factory):
+    """The demo's parameters without what is of its own policy: these bags are the expert's."""
+    content = yaml.safe_load(config_file("sim_panda.yaml").read_text())
+    content["safety_supervisor"]["ros__parameters"]["detector_calibration"] = ""
+    content["failure_predictor"]["ros__parameters"]["checkpoint"] = ""
+    file = tmp_path_factory.mktemp("config") / "expert.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def test_sqlite_and_split_and_compressed_bags_give_the_same(bags, tmp_path, expert):
     source = bags / "episode_00000"
-    plain = replayed(source)[1]
+    replayed_so = lambda bag: replayed(bag, "--config", expert)[1]  # noqa: E731
+    plain = replayed_so(source)
     same = lambda *message: message  # noqa: E731
     sqlite = rewritten(source, tmp_path / "sqlite", same, Storage.SQLITE3)
-    assert replayed(sqlite)[1]["fingerprint"] == plain["fingerprint"]
-    assert replayed(split(source, tmp_path))[1]["fingerprint"] == plain["fingerprint"]
-    assert replayed(squeezed(sqlite, tmp_path))[1]["fingerprint"] == plain["fingerprint"]
+    assert replayed_so(sqlite)["fingerprint"] == plain["fingerprint"]
+    assert replayed_so(split(source, tmp_path))["fingerprint"] == plain["fingerprint"]
+    assert replayed_so(squeezed(sqlite, tmp_path))["fingerprint"] == plain["fingerprint"]
 
 
 def split(source, folder):
@@ -282,7 +295,7 @@ def test_joint_states_are_read_from_bytes_as_from_messages(names, values, given_
         reader.read(data[: len(data) // 2])
 
 
-def test_two_configurations_side_by_side_name_the_stops_of_one_alone(bags, tmp_path):
+def test_two_configurations_side_by_side_name_the_stops_of_one_alone(bags, tmp_path, expert):
     """Chunks count as stale after 0.2 s: that holds the arm where it went on."""
     strict = tmp_path / "strict.yaml"
     strict.write_text(
@@ -296,5 +309,5 @@ def test_two_configurations_side_by_side_name_the_stops_of_one_alone(bags, tmp_p
     assert stop["mode"] in ("HOLD", "STOP")
     assert {"plan_stale", "no_plan", "repeated_faults", "chunk_fault"} & set(stop["reasons"])
     assert replayed(bags / "episode_00000", "--compare", strict)[1] == content
-    same = replayed(bags / "episode_00000", "--compare", "sim_panda")[1]["comparison"]
+    same = replayed(bags / "episode_00000", "--compare", expert)[1]["comparison"]
     assert not same["stopped_by_first_only"] and not same["stopped_by_second_only"]

@@ -230,6 +230,7 @@ def write_bag(tmp_path):
             disturbance="",
             phase=1,
             success=success,
+            chosen_block="",
             failure_type="",
             failure_onset=-1.0,
             end=4.0,
@@ -335,10 +336,3 @@ def test_a_chunk_whose_values_dont_fit_its_columns_is_refused(write_bag):
     broken = replace(chunks(episode(8).actions)[0], actions=np.zeros(7))
     with pytest.raises(DetectorError, match="7 values in 3 columns"):
         read_bags(write_bag("bag", [broken]), "x")
-
-
-def test_a_series_knows_the_rate_of_its_policy():
-    """Which the gate compares: thresholds of steps of another length are of no use."""
-    policy = source.RunningPolicy("flow", {"speed": 0.9, "action_samples": 1}, 3)
-    series = record_lockstep(1, 1, policy=policy)
-    assert series.rate == pytest.approx(27.0)
