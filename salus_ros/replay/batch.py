@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -51,6 +52,8 @@ def bags_of(paths: Iterable[Path]) -> list[Path]:
 
 def work(bag: Path, options: ReplayOptions) -> Answer:
     """One bag; whatever is wrong with it becomes a Failure."""
+    # What was there before needn't be looked through for cycles while the bag's objects pile up.
+    gc.freeze()
     try:
         return bag_result(replay_bag(bag, options), options)
     except BagError as error:
@@ -58,6 +61,8 @@ def work(bag: Path, options: ReplayOptions) -> Answer:
     except Exception as error:  # one bag must not end a batch
         text = " ".join(f"{type(error).__name__}: {error}".split())
         return Failure(str(bag), f"{bag}: {text}: please report this")
+    finally:
+        gc.unfreeze()
 
 
 def run_batch(
