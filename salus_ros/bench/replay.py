@@ -9,7 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from salus_ros.replay.bag_result import BagResult, ReplayOptions, bag_result, replay_bag
+from salus_ros.replay.bag_result import (
+    BagResult,
+    ReplayOptions,
+    bag_result,
+    replay_bag,
+    settings_of,
+)
 from salus_ros.replay.batch import Failure, summary, work
 from salus_ros.replay.lockstep import replay
 from salus_ros.replay.player import STAGES, Through
@@ -76,7 +82,7 @@ def _parts(bags: Sequence[Path]) -> dict[str, float]:
         recorded += run.duration
         spent["reading"] += clock.lap()
         trace = trace_of(run)
-        used = settings if trace is None else settings.as_recorded(trace.setup)
+        used = settings_of(bag, settings, trace)
         clock.lap()
         replay(run, used, Through(True, False, False), trace)
         signals = clock.lap()

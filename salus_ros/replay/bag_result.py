@@ -87,14 +87,19 @@ def replay_bag(bag: Path, options: ReplayOptions) -> Replayed:
     robot = settings.joint_names, settings.gripper_name, settings.gripper_range
     run = read_run(bag, *robot, topic_map, images=options.policy is not None)
     trace = trace_of(run) if options.ticks == AUTO else None
-    if trace is not None and options.config is None:
-        settings = settings.as_recorded(trace.setup)
-    elif options.config is None and rolled_out(bag):
-        settings = settings.as_rolled_out()
+    if options.config is None:
+        settings = settings_of(bag, settings, trace)
     policy = _policy(run, settings, options)
     own_rate = options.ticks == GRID
     outputs = replay(run, settings, options.through, trace, own_rate, policy)
     return Replayed(run, settings, outputs, trace, topic_map)
+
+
+def settings_of(bag: Path, settings: Settings, trace: Trace | None) -> Settings:
+    """Settings with the gate that a bag was recorded with, as far as it says so."""
+    if trace is not None:
+        return settings.as_recorded(trace.setup)
+    return settings.as_rolled_out() if rolled_out(bag) else settings
 
 
 def _policy(
@@ -125,6 +130,7 @@ def bag_result(replayed: Replayed, options: ReplayOptions) -> BagResult:
     judged, left_out = judged_episodes(run, outputs)
     first = outputs.ticks[0] if outputs.ticks else 0
     weights = options.policy.weights() if options.policy else {}
+    fingerprint = outputs.fingerprint()
     inputs = {
         "bag": run.sha256,
         "configuration": replayed.settings.fingerprint,
@@ -133,7 +139,7 @@ def bag_result(replayed: Replayed, options: ReplayOptions) -> BagResult:
     }
     report = {
         "bag": str(run.bag),
-        "fingerprint": outputs.fingerprint(),
+        "fingerprint": fingerprint,
         "inputs": inputs,
         "seconds": round(run.duration, 6),
         "ticks": {"count": len(outputs.ticks), "from": outputs.ticks_from},
@@ -151,7 +157,7 @@ def bag_result(replayed: Replayed, options: ReplayOptions) -> BagResult:
     plot = None
     if options.plots:
         plot = plot_data(run, replayed.settings, outputs, replayed.topic_map)
-    return BagResult(str(run.bag), outputs.fingerprint(), inputs, report, found, judged, plot)
+    return BagResult(str(run.bag), fingerprint, inputs, report, found, judged, plot)
 
 
 def _compared(replayed: Replayed, options: ReplayOptions, config: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -189,10 +190,16 @@ class _PlainDumper(yaml.SafeDumper):
 
 
 def read_metadata(folder: Path) -> Any:
-    """Content of metadata.yaml. Raises OSError, yaml.YAMLError."""
+    """Content of metadata.yaml, to be read only. Raises OSError, yaml.YAMLError."""
+    return _parsed((folder / METADATA).read_text())
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str) -> Any:
+    # A bag's is asked for several times: reading it takes a hundredth of the parsing.
     # libyaml's parser, where it is there: the other takes longer than opening the bag.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load((folder / METADATA).read_text(), Loader=loader)
+    return yaml.load(text, Loader=loader)
 
 
 def write_metadata(folder: Path, content: dict[str, Any]) -> None:
