@@ -22,7 +22,8 @@ from salus_ros.replay.mcap_file import (
 )
 from salus_ros.replay.topic import Message, Topic
 
-_RECORD_HEAD = 9
+_RECORD = struct.Struct("<BQ")
+_RECORD_HEAD = _RECORD.size
 _MESSAGE_HEAD = 22
 _CHUNK_HEAD = 28
 
@@ -99,9 +100,9 @@ def chunk_records(body: bytes) -> list[tuple[int, bytes]]:
         return []
     if len(content) != size or (checksum and crc32(content) != checksum):
         return []
-    records, place = [], 0
-    while place + _RECORD_HEAD <= len(content):
-        kind, length = struct.unpack_from("<BQ", content, place)
+    records, place, end = [], 0, len(content)
+    while place + _RECORD_HEAD <= end:
+        kind, length = _RECORD.unpack_from(content, place)
         place += _RECORD_HEAD + length
         records.append((kind, content[place - length : place]))
     return records
