@@ -18,6 +18,7 @@ from salus_ros.interfaces import NANOSECONDS, FloatArray, JointState
 _HEAD = 12
 _STAMP = struct.Struct("<iI")
 _COUNT = struct.Struct("<I")
+_DOUBLE = np.dtype("<f8")
 _NO_VALUES = np.empty(0)
 
 
@@ -64,7 +65,7 @@ class JointBytes:
             offset += 4
             if count:
                 offset += -(offset - 4) % 8
-                columns.append(np.frombuffer(data, "<f8", count, offset))
+                columns.append(np.frombuffer(data, _DOUBLE, count, offset))
                 offset += 8 * count
             else:
                 columns.append(_NO_VALUES)

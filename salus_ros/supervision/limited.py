@@ -42,18 +42,20 @@ class LimitedConditions:
     ) -> None:
         """Judge a tick's values, by the conditions' names; plan: source and number."""
         for name, condition in self._conditions.items():
-            self._record(name, condition.update(values[name]), mode, plan, now)
+            kind = condition.update(values[name])
+            if kind is not None:
+                self._record(name, kind, mode, plan, now)
 
     def end(self, mode: Mode, plan: tuple[str, int], now: Instant) -> None:
         """No plan is followed any more: end them all."""
         for name, condition in self._conditions.items():
-            self._record(name, condition.end(), mode, plan, now)
+            kind = condition.end()
+            if kind is not None:
+                self._record(name, kind, mode, plan, now)
 
     def _record(
-        self, name: str, kind: Kind | None, mode: Mode, plan: tuple[str, int], now: Instant
+        self, name: str, kind: Kind, mode: Mode, plan: tuple[str, int], now: Instant
     ) -> None:
-        if kind is None:
-            return
         condition, begins = self._conditions[name], kind is Kind.BEGIN
         limited = any(other.active for other in self._conditions.values())
         following = Mode.LIMITED if limited else Mode.NOMINAL

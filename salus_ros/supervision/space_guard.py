@@ -123,7 +123,7 @@ class SpaceGuard:
         base = _Base(state[0], place)
         if self._surely_slow(base, state, ends, extra):
             return True
-        if float(tool_speed(base.jacobian, state[1])) > self.limit:
+        if base.speed(state) > self.limit:
             return False
         moving = [abs(v) > STILL or abs(a) > STILL for v, a in zip(*state[1:], strict=True)]
         jerks = [j if m else 0.0 for j, m in zip(self._jerk, moving, strict=True)]
@@ -131,16 +131,19 @@ class SpaceGuard:
         looks = math.ceil(stop.duration * math.sqrt(bend / (GAP_SHARE * self.limit)))
         step = stop.duration / min(max(looks, 2), SPEED_LOOKS_MAX)
         gaps = [jerk * step * step / 8 for jerk in jerks]
-        before = state
+        gap_roots = self._root_sum(gaps)
+        before, roots_before = state, self._root_sum(state[1])
         for look in range(1, SPEED_LOOKS_MAX + 1):
             after = stop.at_time(look * step)
-            if not self._slow_between(base, before, after, gaps, extra):
+            roots_after = self._root_sum(after[1])
+            roots = max(roots_before, roots_after) + gap_roots
+            if not self._slow_between(base, before, after, gaps, roots, extra):
                 base = _Base(before[0], posture(before[0], self.workspace.tool))
-                if not self._slow_between(base, before, after, gaps, extra):
+                if not self._slow_between(base, before, after, gaps, roots, extra):
                     return False
             if look * step >= stop.duration or self._surely_slow(base, after, ends, extra):
                 return True
-            before = after
+            before, roots_before = after, roots_after
         return False
 
     def _surely_slow(
@@ -164,11 +167,18 @@ class SpaceGuard:
         return most + self._root_sum(peaks) * self._root_sum(way) <= self.limit
 
     def _slow_between(
-        self, base: _Base, before: State, after: State, gaps: list[float], extra: list[float]
+        self,
+        base: _Base,
+        before: State,
+        after: State,
+        gaps: list[float],
+        roots: float,
+        extra: list[float],
     ) -> bool:
         """Whether the tool keeps its limit from one look to the next.
 
-        gaps: how far each joint's velocity may leave the straight line between them [rad/s].
+        gaps: how far each joint's velocity may leave the straight line between them [rad/s];
+        roots: bound of the root sum of the velocities between them.
         """
         gap = sum([n * g for n, g in zip(base.norms, gaps, strict=False)])
         fastest = gap + max(base.speed(before), base.speed(after))
@@ -178,7 +188,6 @@ class SpaceGuard:
         way = 0.0
         for root, x, z, more in zip(self._roots, after[0], base.positions, extra, strict=True):
             way += root * (abs(x - z) + more)
-        roots = max(self._root_sum(before[1]), self._root_sum(after[1])) + self._root_sum(gaps)
         return fastest + roots * way <= self.limit
 
     def _root_sum(self, values: Sequence[float]) -> float:
