@@ -103,7 +103,9 @@ class SimRig(PlainNode):
         self._shot: _Shot | None = None
         self._shot_ready = threading.Event()
         self._closing = False
-        self._camera_thread = threading.Thread(target=self._render_until_closed, name="cameras")
+        self._camera_thread = threading.Thread(
+            target=self._render_until_closed, args=(self._rig.snapshot(),), name="cameras"
+        )
         self._camera_thread.start()
         self._next_shot = self._next_blocks = 0
         period = 1.0 / self.parameter("joint_state_rate")
@@ -192,18 +194,22 @@ class SimRig(PlainNode):
             self._shot = _Shot(snapshot, stamp)
             self._shot_ready.set()
 
-    def _render_until_closed(self) -> None:
-        renderer: CameraRenderer | None = None
+    def _render_until_closed(self, first: Snapshot) -> None:
+        try:
+            # At once, while nothing moves: the first image holds the interpreter, and the arm's
+            # loop with it, for a fifth of a second.
+            renderer = CameraRenderer(self._rig.scene, self.parameter("image_size"))
+            renderer.render(first)
+        except RuntimeError as error:
+            self.get_logger().warning(f"no camera images: {error}")
+            return
         while not self._closing:
             if not self._shot_ready.wait(0.2):
                 continue
             self._shot_ready.clear()
-            if renderer is None:
-                renderer = CameraRenderer(self._rig.scene, self.parameter("image_size"))
             if self._shot is not None:
                 self.guarded(self._render)(renderer, self._shot)
-        if renderer is not None:
-            renderer.close()
+        renderer.close()
 
     def _render(self, renderer: CameraRenderer, shot: _Shot) -> None:
         for camera, image in renderer.render(shot.snapshot).items():
