@@ -23,6 +23,7 @@ from salus_ros.cli.processes import (
 )
 from salus_ros.nodes.bench_client import BenchClient
 from salus_ros.nodes.graph_client import GraphError
+from salus_ros.policy_choice import choose_policy
 
 BARE = "bench_bare_timer"
 PRIORITY = 80
@@ -127,11 +128,13 @@ def measure_setting(
 
 
 def _processes(setting: Setting, config: Path, folder: Path) -> list[NodeProcess]:
+    chosen = choose_policy(config, "scripted_expert")
     parameters: dict[str, dict[str, object]] = {
+        **chosen,
         RIG: {"reset_at_start": False},
         MANAGER: {"autostart": False, "heartbeat_timeout": 30.0},
-        "vla_policy": {"policy": "scripted_expert"},
         SUPERVISOR: {
+            **chosen.get(SUPERVISOR, {}),
             **CHECKS_ON,
             "rate": float(setting.rate),
             "realtime_priority": setting.priority,
