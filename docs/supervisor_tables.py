@@ -7,11 +7,10 @@ page is out of date.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from salus_ros.bench.markdown import filled, parameter_table, table
 from salus_ros.nodes.safety_supervisor import PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,44 +21,6 @@ GATE_COLUMNS = (
     "ends where its command is ready for rclpy, whose publishing the bare node does as well; the "
     "whole tick is both and what comes after. What is worked out ahead, between ticks, is in none."
 )
-UNITS = {40: "TiB", 30: "GiB", 20: "MiB", 10: "KiB"}
-
-
-def parameter_table() -> str:
-    """One row for each parameter of the supervisor."""
-    head = ["parameter", "default", "range", "tunable", "what it does"]
-    rows = [
-        [f"`{p.name}`", _value(p.default), _range(p), "yes" if p.tunable else "", p.description]
-        for p in PARAMETERS
-    ]
-    return _table(head, rows)
-
-
-def _range(parameter: Any) -> str:
-    if parameter.choices:
-        return ", ".join(f"`{choice}`" for choice in parameter.choices)
-    if parameter.minimum is None and parameter.maximum is None:
-        return ""
-    return f"{_value(parameter.minimum)} to {_value(parameter.maximum)}"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return ", ".join(f"`{item}`" for item in value)
-    if isinstance(value, str):
-        return f"`{value}`" if value else "empty"
-    if isinstance(value, int):
-        return _whole(value)
-    return f"{value:g}"
-
-
-def _whole(value: int) -> str:
-    for power, unit in UNITS.items():
-        if value >= 1 << 16 and value % (1 << power) == 0:
-            return f"{value >> power} {unit}"
-    return str(value)
 
 
 def measured_tables(results: Path = RESULTS) -> str:
@@ -96,10 +57,10 @@ def _gate(result: Any, file: str) -> str:
          "met" if b["met"] else "**missed**"]
         for b in result["bounds"]
     ]  # fmt: skip
-    parts = [_source(result, file, result["command"]), GATE_COLUMNS, _table(head, rows)]
-    parts += [_table([f"a {group}: what", "p50 µs", "p99 µs"], _profile_rows(by_name))
+    parts = [_source(result, file, result["command"]), GATE_COLUMNS, table(head, rows)]
+    parts += [table([f"a {group}: what", "p50 µs", "p99 µs"], _profile_rows(by_name))
               for group, by_name in result["tick_us"]["by_check"].items()]  # fmt: skip
-    return "\n\n".join([*parts, _table(["bound", "measured", "at most", ""], bounds)])
+    return "\n\n".join([*parts, table(["bound", "measured", "at most", ""], bounds)])
 
 
 def _gate_row(setting: str, found: Any) -> list[str]:
@@ -128,24 +89,16 @@ def _journal(result: Any, file: str) -> str:
         ["chain intact", "yes" if result["intact"] else "no"],
     ]
     text = [[str(cell) for cell in row] for row in rows]
-    return "\n\n".join([_source(result, file, result["command"]), _table(["journal", ""], text)])
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    escaped = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+    return "\n\n".join([_source(result, file, result["command"]), table(["journal", ""], text)])
 
 
 def generated(page: str) -> str:
     """The page with both parts as they should be. Raises ValueError where one has no place."""
-    for name, text in (("parameters", parameter_table()), ("measured", measured_tables())):
-        pattern = rf"(<!-- {name}:begin -->\n).*?(\n<!-- {name}:end -->)"
-        page, count = re.subn(
-            pattern, lambda m, t=text: m[1] + t + m[2], page, count=1, flags=re.DOTALL
-        )
-        if not count:
-            raise ValueError(f"{PAGE.name} has no <!-- {name}:begin --> and end")
+    for mark, text in (
+        ("parameters", parameter_table(PARAMETERS)),
+        ("measured", measured_tables()),
+    ):
+        page = filled(page, mark, text, PAGE.name)
     return page
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from salus_ros.bench import compile_pages, readme_rows
+from salus_ros.bench.markdown import filled
 
 Results = Mapping[str, Any]
 """Contents by the name of the file, without .json."""
@@ -45,10 +46,5 @@ def pages(root: Path) -> dict[Path, str]:
 def _filled(file: Path, blocks: Mapping[str, Callable[[Results], str]], results: Results) -> str:
     text = file.read_text()
     for mark, make in blocks.items():
-        begin, end = f"<!-- {mark}:begin -->\n", f"<!-- {mark}:end -->"
-        before, there, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not there or not closed:
-            raise ValueError(f"{file} has no {begin.strip()} with its end")
-        text = f"{before}{begin}{make(results)}\n{end}{after}"
+        text = filled(text, mark, make(results), str(file))
     return text
