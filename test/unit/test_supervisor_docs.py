@@ -31,7 +31,7 @@ def test_parameters_and_figures_are_up_to_date(tables):
 
 @needs_ros
 def test_every_parameter_has_its_range_and_default(tables):
-    rows = tables.parameter_table().splitlines()
+    rows = tables.parameter_table(tables.PARAMETERS).splitlines()
     assert any(row.startswith("| `tracking_error` | 0.1 | 0.001 to 1 | yes | ") for row in rows)
     assert any(row.startswith("| `realtime_priority` | 80 | 0 to 98 |  | ") for row in rows)
     assert any(row.startswith("| `journal_keep_bytes` | 4 GiB | 1 MiB to ") for row in rows)
