@@ -8,12 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
-from rclpy.signals import SignalHandlerOptions
 from salus_msgs.msg import Episode, FailurePrediction, Intervention, SupervisorState
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
@@ -21,6 +17,7 @@ from std_srvs.srv import SetBool, Trigger
 from salus_ros.nodes import qos, topics
 from salus_ros.nodes.conversions import stamp_of
 from salus_ros.nodes.recorder import Recorder
+from salus_ros.nodes.spun_node import SpunNode
 from salus_ros.replay.bag_writer import BagWriter
 from salus_ros.replay.errors import BagError
 from salus_ros.replay.storage import Storage
@@ -45,10 +42,8 @@ class GraphClient:
         on_intervention: Callable[[Intervention], None],
         on_state: Callable[[SupervisorState], None],
     ) -> None:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        self.node = Node("salus_client", enable_rosout=False, start_parameter_services=False)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
+        self._spun = SpunNode("salus_client")
+        self.node = self._spun.node
         self._changed = threading.Condition()
         self.episode = Episode()
         self.state = SupervisorState()
@@ -56,8 +51,7 @@ class GraphClient:
         self._service_clients: dict[str, Any] = {}
         self._on_command = on_command
         self._subscribe(on_intervention, on_state)
-        self._thread = threading.Thread(target=self._spin, name="graph client", daemon=True)
-        self._thread.start()
+        self._spun.start()
 
     def _subscribe(
         self,
@@ -90,14 +84,6 @@ class GraphClient:
 
     def _command_written(self, message: JointState, info: Mapping[str, int]) -> None:
         self._on_command(stamp_of(message.header.stamp), info["source_timestamp"])
-
-    def _spin(self) -> None:
-        while rclpy.ok():
-            try:
-                self._executor.spin_once(timeout_sec=0.1)
-            except Exception as error:
-                if rclpy.ok():
-                    self.node.get_logger().error(repr(error))
 
     def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Wait until the condition holds, looked at with each kept message; False at timeout."""
@@ -180,7 +166,4 @@ class GraphClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        rclpy.try_shutdown()
-        self._thread.join(2.0)
-        self._executor.shutdown(0.0)
-        self.node.destroy_node()
+        self._spun.close()

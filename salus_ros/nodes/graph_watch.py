@@ -9,12 +9,8 @@ from datetime import datetime
 from math import isfinite
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import TransitionEvent
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from salus_msgs.msg import (
     ActionChunk,
     FailurePrediction,
@@ -31,6 +27,7 @@ from salus_ros.cli.top_state import InterventionLine, Stream, TopState
 from salus_ros.interface_table import LIFECYCLE_NODES, NODES
 from salus_ros.nodes import qos, topics
 from salus_ros.nodes.conversions import stamp_of
+from salus_ros.nodes.spun_node import SpunNode
 from salus_ros.signals.layout import SIGNAL_NAMES
 from salus_ros.supervision.modes import Mode
 
@@ -58,28 +55,14 @@ class GraphWatch:
         self.state = TopState(nodes=NODES)
 
     def __enter__(self) -> GraphWatch:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        self._node = Node("salus_top", enable_rosout=False, start_parameter_services=False)
+        self._spun = SpunNode("salus_top")
+        self._node = self._spun.node
         self._subscribe()
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, name="graph watch", daemon=True)
-        self._thread.start()
+        self._spun.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        rclpy.try_shutdown()
-        self._thread.join(2.0)
-        self._executor.shutdown(0.0)
-        self._node.destroy_node()
-
-    def _spin(self) -> None:
-        while rclpy.ok():
-            try:
-                self._executor.spin_once(timeout_sec=0.1)
-            except Exception as error:
-                if rclpy.ok():
-                    self._node.get_logger().error(repr(error))
+        self._spun.close()
 
     def _subscribe(self) -> None:
         for kind, topic, profile, take in (
