@@ -75,6 +75,26 @@ def wait_for_graph(client: GraphClient, group: ProcessGroup) -> None:
         time.sleep(0.05)
 
 
+def wait_for_end(
+    client: GraphClient,
+    group: ProcessGroup,
+    number: int,
+    timeout: float,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> bool:
+    """Wait [s] until the rig's episode of that number has ended; False where it doesn't.
+
+    Raises UserError where a node ends.
+    """
+    deadline = time.monotonic() + timeout
+    while not client.episode_ended(number, timeout=0.1):
+        fail_if_ended(group)
+        meanwhile()
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
 def fail_if_ended(group: ProcessGroup) -> None:
     """Raise UserError where a node has ended."""
     for name, code in group.ended().items():

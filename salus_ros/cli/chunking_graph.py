@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from salus_ros.bench.chunking import Watched, watched_graph
-from salus_ros.cli.bring_up import fail_if_ended, sim_graph
+from salus_ros.cli.bring_up import sim_graph, wait_for_end
 
 if TYPE_CHECKING:
     from salus_ros.cli.processes import ProcessGroup
@@ -47,11 +47,8 @@ def _episodes(
         client.reset_rig(instruction=instruction, seed=episode_seed, disturbance="")
         watch.chunks, watch.modes = [], []
         client.run(True)
-        deadline = time.monotonic() + EPISODE_TIMEOUT
-        while not client.episode_ended(number, timeout=0.2):
-            fail_if_ended(group)
-            if time.monotonic() > deadline:
-                break  # Its plans count all the same.
+        # Where it doesn't end, its plans count all the same.
+        wait_for_end(client, group, number, EPISODE_TIMEOUT)
         now = watch.now()
         client.run(False)
         found.append(watched_graph(watch.chunks, watch.modes, now, client.episode.success))

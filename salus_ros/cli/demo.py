@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from salus_ros.bench.provenance import provenance
-from salus_ros.cli.bring_up import explained, fail_if_ended, wait_for_graph
+from salus_ros.cli.bring_up import explained, wait_for_end, wait_for_graph
 from salus_ros.cli.demo_result import EpisodeResult
 from salus_ros.cli.demo_statistics import ControlStatistics
 from salus_ros.cli.demo_view import LiveView, episode_line, outcome_table, summary_table
@@ -254,12 +254,8 @@ def _wait_for_end(
     options: DemoOptions, client: GraphClient, group: ProcessGroup, number: int, view: LiveView
 ) -> EpisodeResult:
     time_limit = file_parameter(options.config, RIG, "time_limit") or 15.0
-    deadline = time.monotonic() + time_limit + GRACE
-    while not client.episode_ended(number, timeout=0.1):
-        fail_if_ended(group)
-        view.refresh()
-        if time.monotonic() > deadline:
-            raise UserError(f"episode {number} did not end in time: {client.last_reason()}")
+    if not wait_for_end(client, group, number, time_limit + GRACE, view.refresh):
+        raise UserError(f"episode {number} did not end in time: {client.last_reason()}")
     return _result(client.episode)
 
 

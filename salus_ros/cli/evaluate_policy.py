@@ -140,12 +140,13 @@ def _run_graph(
                 raise
             more = {"ended_early": str(error) or "interrupted"}
             console.print(f"ended after {len(results)} episodes: {more['ended_early']}")
+    found = study.summary(results)
     return {
         **_described(what, "ROS graph"),
-        **study.summary(results),
+        **found,
         "failed_episodes": [asdict(r) for r in results if not (r.success and r.right_block)],
         **more,
-        "settings": [study.summary(results)],
+        "settings": [found],
     }
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from salus_ros.bench.policy_study import Result, result_of
-from salus_ros.cli.bring_up import fail_if_ended, sim_graph
+from salus_ros.cli.bring_up import sim_graph, wait_for_end
 from salus_ros.cli.demo_statistics import ControlStatistics
 from salus_ros.cli.processes import SUPERVISOR
 from salus_ros.interfaces import nanoseconds
@@ -51,12 +50,9 @@ def run_graph(
         for number, (instruction, seed) in enumerate(series, start=1):
             before = Counter(statistics.interventions)
             failed += _begin(graph, instruction, seed, disturbance)
-            deadline = time.monotonic() + EPISODE_TIMEOUT
             # The rig counts each reset.
-            while not graph.episode_ended(number + failed, timeout=0.2):
-                fail_if_ended(group)
-                if time.monotonic() > deadline:
-                    raise UserError(f"episode {number} did not end: {graph.last_reason()}")
+            if not wait_for_end(graph, group, number + failed, EPISODE_TIMEOUT):
+                raise UserError(f"episode {number} did not end: {graph.last_reason()}")
             graph.run(False)
             new = dict(statistics.interventions - before)
             on_episode(result_of(graph.episode, seed, new))
