@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from salus_ros.nodes.graph_client import GraphClient
 
 EPISODE_TIMEOUT = 25.0  # s
-ATTEMPTS = 3
-"""To bring the graph up for an episode: a machine that stands still for seconds ends no series."""
 
 
 def run_graph(
@@ -45,36 +43,15 @@ def run_graph(
             lambda s: statistics.on_plan(s.source_id, s.chunk_number, s.observation_age),
         )
 
-    failed = 0
     with sim_graph(client, policy) as (graph, group):
         for number, (instruction, seed) in enumerate(series, start=1):
             before = Counter(statistics.interventions)
-            failed += _begin(graph, instruction, seed, disturbance)
+            graph.reset_rig(instruction=instruction, seed=seed, disturbance=disturbance)
+            graph.run(True)
             # The rig counts each reset.
-            if not wait_for_end(graph, group, number + failed, EPISODE_TIMEOUT):
+            if not wait_for_end(graph, group, number, EPISODE_TIMEOUT):
                 raise UserError(f"episode {number} did not end: {graph.last_reason()}")
             graph.run(False)
             new = dict(statistics.interventions - before)
             on_episode(result_of(graph.episode, seed, new))
-    return {
-        "control": statistics.control(),
-        "latency_ms": statistics.latency_ms(),
-        "failed_starts": failed,
-    }
-
-
-def _begin(graph: GraphClient, instruction: str, seed: int, disturbance: str) -> int:
-    """Begin an episode; how often that failed before. Raises GraphError when it does to the end."""
-    from salus_ros.nodes.graph_client import GraphError
-
-    for failed in range(ATTEMPTS):
-        graph.reset_rig(instruction=instruction, seed=seed, disturbance=disturbance)
-        try:
-            graph.run(True)
-        except GraphError:
-            if failed + 1 == ATTEMPTS:
-                raise
-            graph.run(False)
-        else:
-            break
-    return failed
+    return {"control": statistics.control(), "latency_ms": statistics.latency_ms()}

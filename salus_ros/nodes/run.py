@@ -57,7 +57,6 @@ def spin_until_stopped(node: NodeBasics, executor: Executor, stop: StopRequest) 
 def run(
     make_node: Callable[[], NodeBasics],
     args: Sequence[str] | None = None,
-    make_executor: Callable[[], Executor] = SingleThreadedExecutor,
 ) -> int:
     """Run a node until SIGINT, SIGTERM or its own `exit_code`; returns the process's exit code.
 
@@ -78,7 +77,7 @@ def run(
     gc.collect()
     gc.freeze()
     try:
-        spin_until_stopped(node, make_executor(), stop)
+        spin_until_stopped(node, SingleThreadedExecutor(), stop)
         node.destroy_node()
     finally:
         stop.ignore_from_now()
