@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -171,7 +173,10 @@ class TimedSupervisor(SafetySupervisor):
 
 
 class BareTimer(NodeBasics, Node):
-    """Nothing but a timer of the same kind, and a message of the same kind made beforehand."""
+    """Nothing but a timer of the same kind, and a message of the same kind made beforehand.
+
+    To be run by rclpy's own executor, as anyone would write it.
+    """
 
     def __init__(self, path: Path, rate: float, priority: int) -> None:
         super().__init__("bench_bare_timer", start_parameter_services=False, enable_rosout=False)
@@ -212,7 +217,8 @@ def main() -> None:
     parser.add_argument("--priority", type=int, default=0)
     options, _ = parser.parse_known_args()
     if options.node == "bare":
-        sys.exit(run(lambda: BareTimer(options.record, options.rate, options.priority)))
+        node = partial(BareTimer, options.record, options.rate, options.priority)
+        sys.exit(run(node, make_executor=SingleThreadedExecutor))
     if not options.profile:
         sys.exit(run(lambda: TimedSupervisor(options.record, None)))
     with Profile() as profile:

@@ -11,11 +11,12 @@ from types import FrameType
 from typing import Any
 
 import rclpy
-from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.executors import Executor
 from rclpy.signals import SignalHandlerOptions
 
 from salus_ros.die_with_parent import die_with_parent_if_asked
 from salus_ros.nodes.base_node import NodeBasics
+from salus_ros.nodes.static_executor import StaticExecutor
 
 EXIT_USAGE = 2
 WAKE_PERIOD = 0.05  # s; how soon a signal is noticed while nothing else happens
@@ -57,6 +58,7 @@ def spin_until_stopped(node: NodeBasics, executor: Executor, stop: StopRequest) 
 def run(
     make_node: Callable[[], NodeBasics],
     args: Sequence[str] | None = None,
+    make_executor: Callable[[], Executor] = StaticExecutor,
 ) -> int:
     """Run a node until SIGINT, SIGTERM or its own `exit_code`; returns the process's exit code.
 
@@ -77,7 +79,7 @@ def run(
     gc.collect()
     gc.freeze()
     try:
-        spin_until_stopped(node, SingleThreadedExecutor(), stop)
+        spin_until_stopped(node, make_executor(), stop)
         node.destroy_node()
     finally:
         stop.ignore_from_now()
