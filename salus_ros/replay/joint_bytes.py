@@ -10,14 +10,12 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from salus_ros.interfaces import NANOSECONDS, FloatArray, JointState
 
 # Encapsulation, seconds, nanoseconds; then the frame's name.
 _HEAD = 12
 _STAMP = struct.Struct("<iI")
-_COUNT = struct.Struct("<I")
 _DOUBLE = np.dtype("<f8")
 _NO_VALUES = np.empty(0)
 
@@ -35,8 +33,6 @@ class JointBytes:
     def __init__(self, joint_names: Sequence[str], gripper_name: str) -> None:
         self._wanted, self._gripper = tuple(joint_names), gripper_name
         self._layout: _Names | None = None
-        self._order: slice | NDArray[np.int_] = slice(0)
-        self._place: int | None = None
 
     def read(self, data: bytes | memoryview) -> JointState:
         """A joint state of its CDR bytes. Raises ValueError, one line, as message_reading does."""
@@ -61,7 +57,7 @@ class JointBytes:
     def _columns(self, data: bytes, layout: _Names) -> list[FloatArray]:
         columns, offset, names = [], layout.end, layout.count
         for what in ("position", "velocity", "effort"):
-            (count,) = _COUNT.unpack_from(data, offset)
+            (count,) = struct.unpack_from("<I", data, offset)
             offset += 4
             if count:
                 offset += -(offset - 4) % 8
@@ -96,9 +92,5 @@ class JointBytes:
         missing = [name for name in self._wanted if name not in index]
         if missing:
             raise ValueError(f"joint state lacks {', '.join(missing)}; it has {names}")
-        order = [index[name] for name in self._wanted]
-        first = order[0] if order else 0
-        # A slice of the column is taken sooner than its elements one by one.
-        in_a_row = order == list(range(first, first + len(order)))
-        self._order = slice(first, first + len(order)) if in_a_row else np.array(order)
+        self._order = np.array([index[name] for name in self._wanted])
         self._place = index.get(self._gripper)

@@ -81,8 +81,6 @@ class LagModel:
             raise SignalError(f"lag is {self._lag.tolist()}: one number > 0 a joint is needed")
         self._timeout = nanoseconds(timeout)
         self._past: deque[tuple[int, FloatArray, FloatArray]] = deque(maxlen=memory)
-        # Commands come at a steady rate: the gain of the last interval is often the next one's.
-        self._interval, self._gain = 0, np.zeros_like(self._lag)
 
     def reset(self) -> None:
         """Forget the past: the arm was moved by other means."""
@@ -116,10 +114,8 @@ class LagModel:
 
     def _after(self, entry: tuple[int, FloatArray, FloatArray], stamp: int) -> FloatArray:
         time, state, command = entry
-        if stamp - time != self._interval:
-            self._interval = stamp - time
-            self._gain = -np.expm1(-seconds(self._interval) / self._lag)
-        return np.asarray(state + self._gain * (command - state))
+        gain = -np.expm1(-seconds(stamp - time) / self._lag)
+        return np.asarray(state + gain * (command - state))
 
 
 def predict_joints(
