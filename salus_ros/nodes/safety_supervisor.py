@@ -312,7 +312,9 @@ class SafetySupervisor(ManagedNode):
         state, head = self._gate.state(now), self._journal.head
         message = conversions.supervisor_state_message(state, now.ros, self._realtime, head)
         self._states.publish(message)
-        self._traces.publish(trace_message(self._gate.trace.take(), now.ros))
+        trace = self._gate.trace.take()
+        if self._traces.get_subscription_count():  # a recorder's: most of the time nobody's
+            self._traces.publish(trace_message(trace, now.ros))
 
     # Input.
 
