@@ -32,6 +32,7 @@ def card(name: str, model: FailureModel, trained: dict[str, Any], fingerprint: s
         f"- Network: {trained['parameters']} parameters; {trained['decision']['reason']}.",
         f"- Alarm: conformal band on {model.band.successes} successful episodes, at most "
         f"{model.band.alpha:.0%} of successes of the same kind.",
+        _told_of_timeouts(model),
         f"- Disturbances kept out of training: {', '.join(trained['unseen']) or 'none'}.",
         f"- Made at commit {trained['commit']}.",
         "",
@@ -50,3 +51,14 @@ def card(name: str, model: FailureModel, trained: dict[str, Any], fingerprint: s
         "",
     ]
     return "\n".join(lines)
+
+
+def _told_of_timeouts(model: FailureModel) -> str:
+    onsets = model.deadlines.onsets
+    if not len(onsets):
+        return "- Timeouts: too few in training to tell when they begin."
+    return (
+        f"- Timeouts: {len(onsets)} in training, begun {onsets[0]:.1f} to {onsets[-1]:.1f} s after "
+        "the start. The clock enters their probability and nothing else; under another time limit, "
+        "train again."
+    )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salus_ros.prediction.alarm import Band
+from salus_ros.prediction.deadlines import Deadlines
 from salus_ros.prediction.features import FEATURES, Normalisation
 from salus_ros.prediction.layout import FAILURE_TYPES
 from salus_ros.prediction.model import FailureModel
@@ -24,7 +25,7 @@ from salus_ros.prediction.splits import Splits
 from salus_ros.resources import config_file
 from salus_ros.signals.layout import LAYOUT_VERSION, SIGNAL_NAMES, SignalError, check_width
 
-FORMAT = 1
+FORMAT = 2
 KIND = "salus failure predictor"
 _HEADER = "salus"
 
@@ -78,6 +79,7 @@ def load_with_header(file: Path) -> tuple[FailureModel, dict[str, Any]]:
         smoothing=header["smoothing"],
         robot=header["robot"],
         policy=header["policy"],
+        deadlines=Deadlines(tensors["deadlines"]),
     )
     return model, header
 
@@ -147,6 +149,7 @@ def _tensors(model: FailureModel) -> Tensors:
         "episode.slope": np.atleast_1d(model.episode.slope),
         "episode.intercept": np.atleast_1d(model.episode.intercept),
         "band": model.band.threshold,
+        "deadlines": model.deadlines.onsets,
     }
 
 

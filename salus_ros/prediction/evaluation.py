@@ -15,6 +15,7 @@ from salus_ros.prediction.alarm import Band, fit_band
 from salus_ros.prediction.baselines import (
     Fit,
     NotAvailableError,
+    elapsed_time,
     plan_disagreement,
     sample_variance,
     single_signal,
@@ -24,6 +25,7 @@ from salus_ros.prediction.features import GROUPS
 from salus_ros.prediction.fitting import fit_network
 from salus_ros.prediction.labels import step_labels
 from salus_ros.prediction.layout import HORIZONS
+from salus_ros.prediction.matched_steps import matched_horizon_auc
 from salus_ros.prediction.metrics import NOT_DEFINED, Estimate, auc, episode_draws, interval
 from salus_ros.prediction.model import SMOOTHING, FailureModel, raw_outputs, score_episode, smoothed
 from salus_ros.prediction.quality import Scored
@@ -46,6 +48,7 @@ def baselines() -> dict[str, Fit]:
     return {
         **{f"signal {name}": single_signal(i) for i, name in enumerate(SIGNAL_NAMES)},
         "entropy threshold": single_signal(ENTROPY),
+        "elapsed time": elapsed_time,
         "action variance over samples": sample_variance,
         "STAC, one sample": plan_disagreement,
         "Mahalanobis on latents": latent.density(latent.mahalanobis),
@@ -115,6 +118,9 @@ def _figures(group: list[Scored], band: Band, seed: int) -> dict[str, Any]:
         "matched_auc": quality.matched_auc(group, seed).to_json(),
         "average_precision": episodes.average_precision_estimate(seed).to_json(),
         "horizon_auc": {h: r.auc_estimate(seed).to_json() for h, r in steps.items()},
+        "horizon_matched_auc": {
+            f"{h:g}": matched_horizon_auc(group, i, seed).to_json() for i, h in enumerate(HORIZONS)
+        },
         "horizon_average_precision": {
             h: r.average_precision_estimate(seed).to_json() for h, r in steps.items()
         },
@@ -127,7 +133,7 @@ def _figures(group: list[Scored], band: Band, seed: int) -> dict[str, Any]:
 def _by_type(group: list[Scored], seed: int) -> dict[str, dict[str, Any]]:
     """Horizon ROC-AUC among successes and the failures of one type each.
 
-    A timeout begins at a time that only a clock tells; the other types begin with what happens.
+    A timeout begins when the clock says so, the other types with what happens.
     """
     found = {}
     for kind in sorted({s.episode.failure_type for s in group if s.failed}):

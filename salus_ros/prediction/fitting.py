@@ -10,8 +10,14 @@ import numpy as np
 
 from salus_ros.interfaces import FloatArray
 from salus_ros.prediction.alarm import ALPHA, FEWEST_SUCCESSES, Band, check_successes, fit_band
+from salus_ros.prediction.deadlines import TIMEOUT, Deadlines, elapsed_times, fit_deadlines
 from salus_ros.prediction.episodes import RecordedEpisode
-from salus_ros.prediction.features import Normalisation, fit_normalisation
+from salus_ros.prediction.features import (
+    Normalisation,
+    beginnings,
+    fit_normalisation,
+    known_signals,
+)
 from salus_ros.prediction.labels import step_labels
 from salus_ros.prediction.metrics import best_f1
 from salus_ros.prediction.model import SMOOTHING, FailureModel, raw_outputs, score_episode, smoothed
@@ -55,7 +61,8 @@ def fit(
     """Train and calibrate. Raises SignalError where there are too few episodes, at once."""
     check_successes(_successes(splits.conformal), alpha, fewest)
     network, norm, decision = fit_network(splits, config, on_epoch, state_file)
-    table, episode = calibrate(network, norm, splits.calibration)
+    deadlines = fit_deadlines(splits.train, splits.calibration)
+    table, episode = calibrate(network, norm, splits.calibration, deadlines)
     first = splits.train[0]
     model = FailureModel(
         network=network,
@@ -66,6 +73,7 @@ def fit(
         step_period=first.step_period,
         robot=first.robot,
         policy=first.policy,
+        deadlines=deadlines,
     )
     shape = success_scores(model, (*splits.validation, *splits.calibration))
     height = success_scores(model, splits.conformal)
@@ -130,20 +138,40 @@ def episode_f1(network: Network, norm: Normalisation, episodes: Sequence[Recorde
 
 
 def calibrate(
-    network: Network, norm: Normalisation, episodes: Sequence[RecordedEpisode]
+    network: Network,
+    norm: Normalisation,
+    episodes: Sequence[RecordedEpisode],
+    deadlines: Deadlines,
 ) -> tuple[Platt, Platt]:
     """Of the table and of the episode's logit, on episodes that only this uses."""
     outputs = _outputs(network, norm, episodes)
-    labels = np.concatenate([step_labels(e) for e in episodes])
-    logits = np.concatenate([o.horizons for o in outputs]).astype(np.float64)
     lengths = [e.steps_before_onset for e in episodes]
-    table = fit_table(logits, labels, np.repeat(np.arange(len(episodes)), lengths))
+    table = _calibrated_table(outputs, episodes, deadlines)
     failing = np.concatenate([o.episode for o in outputs]).astype(np.float64)
     failed = np.repeat([float(e.failed) for e in episodes], lengths)
     # Each episode weighs the same, and all together as much as there are seconds.
     weights = np.repeat([30.0 / n for n in lengths], lengths)
     slope, intercept = fit_platt(failing, failed, weights)
     return table, Platt(np.array([slope]), np.array([intercept]))
+
+
+def _calibrated_table(
+    outputs: Sequence[Outputs], episodes: Sequence[RecordedEpisode], deadlines: Deadlines
+) -> Platt:
+    """Timeouts apart: logits with the clock in them don't fit any other type's."""
+    labels = np.concatenate([step_labels(e) for e in episodes])
+    logits = np.concatenate([o.horizons for o in outputs]).astype(np.float64)
+    of = np.repeat(np.arange(len(episodes)), [e.steps_before_onset for e in episodes])
+    table = fit_table(logits, labels, of)
+    clocked = deadlines.applied(logits, np.concatenate([_elapsed(e) for e in episodes]))
+    own = fit_table(clocked[..., [TIMEOUT]], labels[..., [TIMEOUT]], of)
+    return table.with_type(TIMEOUT, own) if len(deadlines.onsets) else table
+
+
+def _elapsed(episode: RecordedEpisode) -> FloatArray:
+    """As the predictor counts it [s], at the steps before the onset."""
+    parts = beginnings(known_signals(episode))
+    return elapsed_times(parts, episode.step_period)[: episode.steps_before_onset]
 
 
 def success_scores(model: FailureModel, episodes: Sequence[RecordedEpisode]) -> list[FloatArray]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from salus_ros.interfaces import FloatArray
 from salus_ros.prediction.alarm import Alarm, Band, alarms
+from salus_ros.prediction.deadlines import Deadlines, elapsed_times
 from salus_ros.prediction.episodes import RecordedEpisode
 from salus_ros.prediction.features import Normalisation, beginnings, features, known_signals
 from salus_ros.prediction.layout import FAILURE_TYPES, HORIZONS
@@ -24,8 +25,8 @@ SMOOTHING = 0.2
 class FailureModel:
     """Network, normalisation, calibration and band; as in a checkpoint.
 
-    table, episode: calibration of the horizons' logits and of the episode's. step_period [s] of the
-    steps that it was trained on. robot, policy: whose.
+    table, episode: calibration of the horizons' logits and of the episode's. deadlines: when
+    timeouts begin. step_period [s] of the steps that it was trained on. robot, policy: whose.
     """
 
     network: Network
@@ -39,6 +40,7 @@ class FailureModel:
     smoothing: float = SMOOTHING
     robot: str = ""
     policy: str = ""
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +95,9 @@ def score_steps(model: FailureModel, rows: Array, parts: Sequence[slice]) -> Epi
     score = np.concatenate([smoothed(logits[part], model.smoothing) for part in parts])
     alarm = np.concatenate([alarms(model.band, score[part]) for part in parts])
     threshold = np.concatenate([model.band.over(part.stop - part.start) for part in parts])
-    table = model.table.table(outputs.horizons)
+    elapsed = elapsed_times(parts, model.step_period)
+    told = model.deadlines.applied(outputs.horizons, elapsed, model.horizons)
+    table = model.table.table(told)
     return EpisodeScores(table, sigmoid(logits), score, threshold, alarm)
 
 
@@ -123,6 +127,7 @@ class ModelStream:
         """An episode begins."""
         self._alarm.reset()
         self._score: float | None = None
+        self._steps = 0
 
     def step(self, values: NDArray[np.float32], known: NDArray[np.bool_]) -> StepScores:
         """For the window [steps, 12] that ends now."""
@@ -134,5 +139,10 @@ class ModelStream:
         alarm = self._alarm.update(self._score)
         told = np.array([logit, self._score, self._alarm.threshold])
         failing, score, threshold = sigmoid(told).tolist()
-        table = model.table.table(outputs.horizons)
-        return StepScores(table, failing, score, threshold, alarm)
+        return StepScores(self._table(outputs), failing, score, threshold, alarm)
+
+    def _table(self, outputs: Outputs) -> FloatArray:
+        model = self.model
+        self._steps += 1
+        elapsed = np.array(self._steps * model.step_period)
+        return model.table.table(model.deadlines.applied(outputs.horizons, elapsed, model.horizons))

@@ -42,6 +42,12 @@ class Platt:
         rising: FloatArray = np.maximum.accumulate(sigmoid(self.logits(logits)), axis=-2)
         return rising
 
+    def with_type(self, kind: int, other: Platt) -> Platt:
+        """This table's calibration [horizons, types] with one type's from another [horizons, 1]."""
+        slope, intercept = self.slope.copy(), self.intercept.copy()
+        slope[:, kind], intercept[:, kind] = other.slope[:, 0], other.intercept[:, 0]
+        return Platt(slope, intercept)
+
 
 def sigmoid(logits: FloatArray) -> FloatArray:
     """Probabilities of logits."""

@@ -17,7 +17,7 @@ from salus_ros.nodes import qos, topics  # noqa: E402
 from salus_ros.nodes.conversions import time_message  # noqa: E402
 from salus_ros.nodes.failure_predictor import FailurePredictorNode  # noqa: E402
 from salus_ros.prediction.alarm import Band  # noqa: E402
-from salus_ros.prediction.checkpoint import save_checkpoint  # noqa: E402
+from salus_ros.prediction.checkpoint import FORMAT, save_checkpoint  # noqa: E402
 from salus_ros.prediction.features import Normalisation  # noqa: E402
 from salus_ros.prediction.model import FailureModel  # noqa: E402
 from salus_ros.prediction.network import Network, NetworkConfig  # noqa: E402
@@ -60,7 +60,7 @@ def test_a_checkpoint_of_another_layout_fails_at_configure(node, tmp_path):
     from safetensors.numpy import save_file
 
     file = tmp_path / "old.safetensors"
-    header = {"kind": "salus failure predictor", "format": 1, "signal_names": ["x"] * 18}
+    header = {"kind": "salus failure predictor", "format": FORMAT, "signal_names": ["x"] * 18}
     save_file({"a": np.zeros(1)}, str(file), {"salus": json.dumps(header)})
     assert configured_with(node, file) == FAILURE
     assert configured_with(node, tmp_path / "none.safetensors") == FAILURE

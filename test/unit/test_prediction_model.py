@@ -17,6 +17,7 @@ from salus_ros.prediction.checkpoint import (
     load_with_header,
     save_checkpoint,
 )
+from salus_ros.prediction.deadlines import Deadlines
 from salus_ros.prediction.features import Normalisation, fit_normalisation
 from salus_ros.prediction.model import FailureModel, score_episode
 from salus_ros.prediction.network import Network, NetworkConfig
@@ -42,6 +43,7 @@ def random_model(seed=0, members=1, config=SMALL):
         episode=Platt(np.array([1.3]), np.array([-0.2])),
         band=alarm.Band(np.linspace(-1, 1, 20), 0.05, 0.1, 3, 100),
         robot="panda",
+        deadlines=Deadlines(np.array([1.0, 1.2, 2.5])),
     )
 
 

@@ -13,6 +13,7 @@ from salus_ros.prediction import evaluation, fitting, quality
 from salus_ros.prediction.alarm import Band
 from salus_ros.prediction.card import card
 from salus_ros.prediction.features import fit_normalisation
+from salus_ros.prediction.matched_steps import matched_horizon_auc
 from salus_ros.prediction.network import Network, NetworkConfig
 from salus_ros.prediction.splits import Splits, split_episodes
 from salus_ros.prediction.training import TrainingConfig, examples, train
@@ -159,6 +160,18 @@ def test_the_clock_alone_earns_nothing_at_matched_elapsed_time():
     clock += [scored(np.arange(60 + i), False, 100 + i) for i in range(30)]
     assert quality.episode_ranking(clock).auc() == 1.0
     assert quality.matched_auc(clock).value == 0.5
+    assert quality.horizon_ranking(clock, 3).auc() > 0.9
+    late = [scored(np.arange(100), True, 40 + i) for i in range(5)]
+    assert matched_horizon_auc(clock + late, 3).value == 0.5
+
+
+def test_steps_at_one_time_are_told_apart_by_what_is_no_clock():
+    near = [scored(np.arange(90) + 100.0, True, i) for i in range(6)]
+    far = [scored(np.arange(120) - 100.0, False, 50 + i) for i in range(6)]
+    told = matched_horizon_auc(near + far, 0)
+    assert (told.value, told.low, told.high) == (1.0, 1.0, 1.0)
+    # All fail at once: nowhere is there anything to compare with.
+    assert matched_horizon_auc(near, 0).value is None
 
 
 def test_model_and_baselines_are_judged_alike_and_what_is_missing_is_said(
@@ -175,7 +188,7 @@ def test_model_and_baselines_are_judged_alike_and_what_is_missing_is_said(
     content = evaluation.evaluate(fitted.model, complete)
     assert set(content["model"]) == {"seen", "unseen"}
     baselines = content["baselines"]
-    assert len(baselines) == 22
+    assert len(baselines) == 23
     missing = {name for name, found in baselines.items() if "not_available" in found}
     assert missing == {"action variance over samples"}
     assert baselines["entropy threshold"]["seen"]["episode_auc"]["value"] > 0.8
