@@ -179,7 +179,7 @@ TOPICS = (
     Topic(
         topics.DIAGNOSTICS,
         "diagnostic_msgs/msg/DiagnosticArray",
-        {MANAGER: "DIAGNOSTICS", SUPERVISOR: "DIAGNOSTICS"},
+        dict.fromkeys((MANAGER, SUPERVISOR, POLICY, SIGNALS, PREDICTOR), "DIAGNOSTICS"),
         sinks="tools",
     ),
     Topic(

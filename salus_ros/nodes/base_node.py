@@ -26,7 +26,7 @@ class NodeBasics:
     def set_up(self: Any, parameter_list: Sequence[Parameter]) -> None:
         """Declare the parameters and start the heartbeat; call it once, in the constructor."""
         self._parameter_list = tuple(parameter_list)
-        self._reported: set[str] = set()
+        self._reported: dict[str, str] = {}  # what is wrong at present, by its cause
         node_parameters.declare(self, self._parameter_list)
         self.add_on_set_parameters_callback(self._check_parameters)
         self._heartbeat = self.create_publisher(Header, topics.HEARTBEAT, qos.HEARTBEAT)
@@ -58,12 +58,12 @@ class NodeBasics:
     def report(self: Any, cause: str, line: str) -> None:
         """Log an error when its cause appears, not again until `recovered` is called for it."""
         if cause not in self._reported:
-            self._reported.add(cause)
+            self._reported[cause] = line
             self.get_logger().error(line)
 
     def recovered(self: Any, cause: str) -> None:
         """The cause is gone: it is logged again the next time that it appears."""
-        self._reported.discard(cause)
+        self._reported.pop(cause, None)
 
     def on_callback_error(self: Any, error: Exception) -> None:
         """A guarded callback raised; it has been logged."""

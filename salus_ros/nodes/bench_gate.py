@@ -180,7 +180,7 @@ class BareTimer(NodeBasics, Node):
 
     def __init__(self, path: Path, rate: float, priority: int) -> None:
         super().__init__("bench_bare_timer", start_parameter_services=False, enable_rosout=False)
-        self._reported: set[str] = set()
+        self._reported: dict[str, str] = {}
         self._path = path
         self._published = Stamps()
         self._realtime = False

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.publisher import Publisher
-
-from salus_ros.nodes import topics
+from salus_ros.diagnosis import Diagnosis, Level
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.supervision.journal.errors import JournalError
 from salus_ros.supervision.journal.feeder import MAX_BYTES, Journal
 from salus_ros.supervision.journal.retention import KEEP_BYTES
-
-DIAGNOSTIC_PERIOD = 1.0  # s
 
 JOURNAL_PARAMETERS = (
     Parameter(
@@ -43,13 +37,13 @@ JOURNAL_PARAMETERS = (
 
 
 def open_journal(node: ManagedNode) -> Journal:
-    """Start the journal of a node and report on it until the node is cleaned up.
+    """Start the journal of a node.
 
     Raises ConfigurationError where the journal can't be written.
     """
     folder, key = node.parameter("journal_folder"), node.parameter("journal_key_file")
     try:
-        journal = Journal(
+        return Journal(
             Path(folder).expanduser() if folder else default_folder(node),
             key_file=Path(key).expanduser() if key else None,
             max_bytes=node.parameter("journal_max_bytes"),
@@ -57,21 +51,9 @@ def open_journal(node: ManagedNode) -> Journal:
         )
     except (JournalError, RuntimeError) as error:
         raise ConfigurationError(str(error)) from error
-    publisher = node.publish_on(DiagnosticArray, topics.DIAGNOSTICS, 10)
-    node.every(DIAGNOSTIC_PERIOD, partial(_report, node, journal, publisher))
-    return journal
 
 
-def _report(node: ManagedNode, journal: Journal, publisher: Publisher) -> None:
-    """In a timer of its own, so that no tick pays for it; also while nothing ticks."""
-    for warning in journal.poll():
-        node.get_logger().warning(warning)
-    array = DiagnosticArray(status=[journal_status(node.get_name(), journal)])
-    array.header.stamp = node.get_clock().now().to_msg()
-    publisher.publish(array)
-
-
-def journal_status(node: str, journal: Journal) -> DiagnosticStatus:
+def journal_diagnosis(node: str, journal: Journal) -> Diagnosis:
     """ERROR as long as nothing is recorded."""
     values = {
         "folder": journal.folder,
@@ -79,13 +61,8 @@ def journal_status(node: str, journal: Journal) -> DiagnosticStatus:
         "records": journal.fed,
         "left_out": journal.refused,
     }
-    return DiagnosticStatus(
-        level=DiagnosticStatus.ERROR if journal.problem else DiagnosticStatus.OK,
-        name=f"{node}: journal",
-        message=journal.problem or "recording",
-        hardware_id="salus",
-        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-    )
+    level = Level.ERROR if journal.problem else Level.OK
+    return Diagnosis(f"{node}: journal", level, journal.problem or "recording", values)
 
 
 def default_folder(node: ManagedNode) -> Path:

@@ -7,15 +7,16 @@ import time
 from collections.abc import Iterable
 from concurrent import futures
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.task import Future
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
+from salus_ros.diagnosis import Diagnosis, Level
 from salus_ros.nodes import qos, topics
 from salus_ros.nodes.base_node import PlainNode
+from salus_ros.nodes.diagnostics import Diagnostics
 from salus_ros.nodes.lifecycle_calls import LifecycleCalls, TransitionError
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.nodes.run import run
@@ -83,12 +84,9 @@ class LifecycleManager(PlainNode):
         self.create_service(
             SetBool, topics.RUN, self._on_run, callback_group=MutuallyExclusiveCallbackGroup()
         )
-        self._diagnostics = self.create_publisher(
-            DiagnosticArray, topics.DIAGNOSTICS, qos.DIAGNOSTICS
-        )
+        self._diagnostics = Diagnostics(self, lambda: [self._diagnosis(n) for n in self._order])
         self._watching: futures.Future[None] = self._jobs.submit(self.guarded(self._watch))
         self.create_timer(0.1, self._keep_watching)
-        self.create_timer(1.0, self.guarded(self._publish_diagnostics))
         if self.parameter("autostart"):
             self._jobs.submit(self._autostart)
 
@@ -214,20 +212,12 @@ class LifecycleManager(PlainNode):
         except TransitionError as error:
             self.get_logger().error(str(error))
 
-    def _publish_diagnostics(self) -> None:
-        statuses = [self._diagnostic(node) for node in self._order]
-        array = DiagnosticArray(status=statuses)
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
-
-    def _diagnostic(self, node: str) -> DiagnosticStatus:
+    def _diagnosis(self, node: str) -> Diagnosis:
         if node in self._lost:
-            level, message = DiagnosticStatus.ERROR, "lost"
-        elif node in self._running:
-            level, message = DiagnosticStatus.OK, "active"
-        else:
-            level, message = DiagnosticStatus.WARN, "not active"
-        return DiagnosticStatus(level=level, name=node, message=message, hardware_id="salus")
+            return Diagnosis(node, Level.ERROR, "lost")
+        if node in self._running:
+            return Diagnosis(node, Level.OK, "active")
+        return Diagnosis(node, Level.WARN, "not active")
 
 
 def main() -> None:

@@ -13,7 +13,9 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 
+from salus_ros.diagnosis import Diagnosis, Level
 from salus_ros.nodes.base_node import NodeBasics
+from salus_ros.nodes.diagnostics import Diagnostics
 from salus_ros.nodes.parameters import Parameter
 
 
@@ -39,6 +41,7 @@ class ManagedNode(NodeBasics, LifecycleNode):
         self.active = False
         self.configured = False
         self.set_up(parameter_list)
+        self._diagnostics = Diagnostics(self, self.diagnose)
 
     # What subclasses implement.
 
@@ -53,6 +56,13 @@ class ManagedNode(NodeBasics, LifecycleNode):
 
     def cleanup(self) -> None:
         """Undo configure; its subscriptions and services are destroyed after."""
+
+    def diagnose(self) -> list[Diagnosis]:
+        """What /diagnostics says about this node; subclasses add to it."""
+        state = "active" if self.active else "inactive" if self.configured else "unconfigured"
+        level = Level.WARN if self._reported else Level.OK
+        message = "; ".join(self._reported.values()) or state
+        return [Diagnosis(f"{self.get_name()}: work", level, message, {"state": state})]
 
     # What subclasses use.
 

@@ -25,13 +25,14 @@ from salus_msgs.msg import SupervisorState as SupervisorStateMessage
 from sensor_msgs.msg import JointState as JointStateMessage
 from std_msgs.msg import Header
 
+from salus_ros.diagnosis import Diagnosis
 from salus_ros.interfaces import ActionChunk, Instant, JointState, nanoseconds, seconds
 from salus_ros.nodes import conversions, qos, realtime, topics
 from salus_ros.nodes.command_output import CommandOutput
 from salus_ros.nodes.detector_parameters import CALIBRATION, load_detectors
 from salus_ros.nodes.gate_parameters import gate_config
 from salus_ros.nodes.joint_input import joint_callback
-from salus_ros.nodes.journal_parameters import open_journal
+from salus_ros.nodes.journal_parameters import journal_diagnosis, open_journal
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.operator_requests import OperatorRequests
 from salus_ros.nodes.plan_input import PlanInput
@@ -41,6 +42,7 @@ from salus_ros.nodes.run import run
 from salus_ros.nodes.supervisor_parameters import PARAMETERS
 from salus_ros.nodes.trace_message import trace_message
 from salus_ros.supervision.errors import GateRefusal
+from salus_ros.supervision.gate_report import gate_diagnosis
 from salus_ros.supervision.gate_state import REQUEST_REASONS
 from salus_ros.supervision.gate_trace import TracedGate
 from salus_ros.supervision.journal.records import intervention_record, life_record
@@ -92,6 +94,7 @@ class SafetySupervisor(ManagedNode):
         self._journal = open_journal(self)
         self.finally_do(self._journal.close)
         self._reasons: Sequence[str] = ()
+        self._worst: tuple[Mode, Sequence[str]] = (Mode.INACTIVE, ())  # since it was last told
         self._last_joints = None
         self._last_robot = None
         self._realtime = False
@@ -244,6 +247,18 @@ class SafetySupervisor(ManagedNode):
             names.remove(own)  # once: a namesake is a rival, too
         return f"{topic} has another publisher, {', '.join(names)}" if names else ""
 
+    def diagnose(self) -> list[Diagnosis]:
+        """The node's, the gate's and the journal's."""
+        statuses = super().diagnose()
+        if not self.configured:
+            return statuses
+        # In a timer of its own, so that no tick pays for it; also while nothing ticks.
+        for warning in self._journal.poll():
+            self.get_logger().warning(warning)
+        worst, self._worst = self._worst, (self._gate.mode, self._reasons)
+        name = self.get_name()
+        return [*statuses, gate_diagnosis(name, *worst), journal_diagnosis(name, self._journal)]
+
     # Tick.
 
     def _instant(self) -> Instant:
@@ -269,6 +284,8 @@ class SafetySupervisor(ManagedNode):
             or self._gate.interventions_waiting
         ):
             self._state_key = state_key
+            if result.mode > self._worst[0]:
+                self._worst = result.mode, result.reasons
             self._chores_due.trigger()
 
     def _prepare(self) -> None:

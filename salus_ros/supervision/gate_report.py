@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from salus_ros.diagnosis import Diagnosis, Level
 from salus_ros.interfaces import Instant
 from salus_ros.supervision.activation import Activation
 from salus_ros.supervision.command_clock import CommandClock
 from salus_ros.supervision.gate_state import HUMAN_REQUESTED, RETRY_REQUESTED, GateState
 from salus_ros.supervision.interventions import InterventionQueue, Kind
-from salus_ros.supervision.modes import MODE_TEXTS, Mode
+from salus_ros.supervision.modes import CAUSES, MODE_TEXTS, Mode
 
 
 def gate_state(
@@ -35,6 +38,16 @@ def gate_state(
         interventions=interventions,
         requests=parts.prediction.requests,
     )
+
+
+def gate_diagnosis(node: str, mode: Mode, reasons: Sequence[str]) -> Diagnosis:
+    """A latched stop is an ERROR; whatever else keeps the arm from its plan, a WARN."""
+    latched, kept = mode >= Mode.STOP, mode > Mode.NOMINAL
+    level = Level.ERROR if latched else Level.WARN if kept else Level.OK
+    reasons = reasons if kept else ()
+    text = "; ".join(CAUSES[reason].text for reason in reasons) or MODE_TEXTS[mode]
+    values = {"mode": mode.name, "reasons": ", ".join(reasons)}
+    return Diagnosis(f"{node}: gate", level, f"{mode.name}: {text}", values)
 
 
 def record_request(parts: Activation, queue: InterventionQueue, now: Instant) -> None:
