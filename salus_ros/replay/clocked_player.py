@@ -100,13 +100,12 @@ class ClockedPlayer(Player):
         if stage is None or not stage.gate.active:
             self._begins_episode(event)
             return
-        at = self._instant(now)
         if topic == topics.JOINT_STATES:
-            stage.gate.on_joint_state(stage.moved(content), at)
+            stage.gate.on_joint_state(stage.moved(content), self._instant(now))
         elif topic == topics.FAILURE_PREDICTION and not self._predicts:
-            stage.on_prediction(content, at)
+            stage.on_prediction(content, self._instant(now))
         elif self._begins_episode(event):
-            stage.gate.new_episode(at)
+            stage.gate.new_episode(self._instant(now))
 
     def _take_plan(self, event: Event, now: int) -> None:
         chunk = self._plans.chunk(event, now)

@@ -136,7 +136,7 @@ class Follower:
             scaled(curve.at(time), rate),
             scaled(curve.at(following), rate),
             curve.peaks(time),
-            curve.at(time + AIM_AHEAD),
+            lambda: curve.at(time + AIM_AHEAD),
             share,
         )
 

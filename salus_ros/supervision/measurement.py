@@ -21,9 +21,11 @@ def check_joint_values(
     for quantity, values in (("positions", positions), ("velocities", velocities)):
         if len(values) != len(names):
             return f"joint state has {len(values)} {quantity}: expected {len(names)}"
-        for name, value in zip(names, values, strict=True):
-            if not isfinite(value):
-                return f"joint state: {quantity} of {name} is {value}"
+        if not all(map(isfinite, values)):
+            name, value = next(
+                (n, v) for n, v in zip(names, values, strict=True) if not isfinite(v)
+            )
+            return f"joint state: {quantity} of {name} is {value}"
     return ""
 
 

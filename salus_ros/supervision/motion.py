@@ -24,7 +24,7 @@ a certified stop is certified, too, so from the first tick to the last there is 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -158,23 +158,23 @@ class MotionGenerator:
         now: State,
         following: State,
         peaks: tuple[list[float], list[float]],
-        aim: State,
+        aim: Callable[[], State],
         share: float = 1.0,
     ) -> Sample:
         """Next sample towards a moving reference.
 
         now, following: the reference at this sample and at the next; peaks: its largest
-        acceleration and jerk around them; aim: its state AIM_AHEAD later; share: of the velocity
-        limits that is aimed for (they themselves are kept anyway).
+        acceleration and jerk around them; aim: tells its state AIM_AHEAD later, where that is
+        needed; share: of the velocity limits that is aimed for (they themselves are kept anyway).
         """
         room = self._room(share)
         candidate = self._catch_up(now, following, peaks, room)
         rough = self._rough_edges(candidate, share)
         if rough:
-            candidate = _mixed(candidate, self._towards(aim, AIM_AHEAD, room), rough)
+            candidate = _mixed(candidate, self._towards(aim(), AIM_AHEAD, room), rough)
             rough = self._rough_edges(candidate)
         sample, _ = self._certified(Step.TRACK, candidate, rough)
-        return sample or self._brake() or self.approach(aim[0], share)
+        return sample or self._brake() or self.approach(aim()[0], share)
 
     def approach(self, positions: Sequence[float], share: float = 1.0) -> Sample:
         """Next sample towards positions at rest, moved into the limits; else along the stop.

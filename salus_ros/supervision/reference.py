@@ -202,7 +202,15 @@ _BASIS = np.array([[1, -3, 3, -1], [4, 0, -6, 3], [1, 3, 3, -3], [0, 0, 0, 1]]) 
 class Curve:
     """A uniform cubic B-spline over time [s], evaluated without numpy (a tick's budget)."""
 
-    __slots__ = ("_acceleration_peaks", "_coefficients", "_jerk_peaks", "_step", "end", "start")
+    __slots__ = (
+        "_acceleration_peaks",
+        "_coefficients",
+        "_jerk_peaks",
+        "_looked",
+        "_step",
+        "end",
+        "start",
+    )
 
     def __init__(self, points: FloatArray, start: float, step: float) -> None:
         """points [n + 2, joints]: control points -1 to n; start [s] of knot 0; step [s]."""
@@ -217,6 +225,8 @@ class Curve:
         self._acceleration_peaks: list[Row] = bend.tolist()
         self._jerk_peaks: list[Row] = largest_ahead(jerk, ahead).tolist()
         self._step = step
+        # The last time asked for, and the state then: it is asked for again, by the next tick too.
+        self._looked: tuple[float, State] = (math.nan, ([], [], []))
         self.start = start
         self.end = start + step * len(self._coefficients)
 
@@ -231,7 +241,9 @@ class Curve:
         return index, 0.0 if u < 0.0 else 1.0 if u > 1.0 else u
 
     def at(self, time: float) -> State:
-        """Position, velocity and acceleration [joints] at a time [s]."""
+        """Position, velocity and acceleration [joints] at a time [s]; not to be changed."""
+        if time == self._looked[0]:
+            return self._looked[1]
         index, u = self.segment(time)
         step = self._step
         positions, velocities, accelerations = [], [], []
@@ -239,12 +251,12 @@ class Curve:
             positions.append(c0 + u * (c1 + u * (c2 + u * c3)))
             velocities.append((c1 + u * (2 * c2 + u * 3 * c3)) / step)
             accelerations.append((2 * c2 + 6 * u * c3) / (step * step))
-        return positions, velocities, accelerations
+        self._looked = time, (positions, velocities, accelerations)
+        return self._looked[1]
 
     def position(self, time: float) -> Row:
-        """Position [joints] at a time [s]."""
-        index, u = self.segment(time)
-        return [c0 + u * (c1 + u * (c2 + u * c3)) for c0, c1, c2, c3 in self._coefficients[index]]
+        """Position [joints] at a time [s]; not to be changed."""
+        return self.at(time)[0]
 
     def peaks(self, time: float) -> tuple[Row, Row]:
         """Bounds of |acceleration| and |jerk| [joints] for PEAKS_AHEAD seconds from a time on."""

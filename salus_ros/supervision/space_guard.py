@@ -125,8 +125,10 @@ class SpaceGuard:
             return True
         if base.speed(state) > self.limit:
             return False
-        moving = [abs(v) > STILL or abs(a) > STILL for v, a in zip(*state[1:], strict=True)]
-        jerks = [j if m else 0.0 for j, m in zip(self._jerk, moving, strict=True)]
+        jerks = [
+            jerk if abs(v) > STILL or abs(a) > STILL else 0.0
+            for v, a, jerk in zip(state[1], state[2], self._jerk, strict=True)
+        ]
         bend = sum(n * j for n, j in zip(base.norms, jerks, strict=False)) / 8
         looks = math.ceil(stop.duration * math.sqrt(bend / (GAP_SHARE * self.limit)))
         step = stop.duration / min(max(looks, 2), SPEED_LOOKS_MAX)

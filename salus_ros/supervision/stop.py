@@ -23,6 +23,8 @@ from salus_ros.supervision.space_guard import SpaceGuard
 # Ruckig needs some velocity to work with, also where the reference or the envelope leaves none.
 SPEED_MIN = 0.02
 
+_FOUND = (Result.Working, Result.Finished)
+
 
 def ruckig_solver(limits: GeneratorLimits) -> tuple[Ruckig, InputParameter]:
     """A solver and its request, with the limits set, each joint on its own."""
@@ -41,7 +43,7 @@ def solve(solver: Ruckig, request: InputParameter, trajectory: Trajectory) -> bo
     It raises where it found none, also a ValueError: for results that its enum doesn't name.
     """
     try:
-        return bool(solver.calculate(request, trajectory) in (Result.Working, Result.Finished))
+        return solver.calculate(request, trajectory) in _FOUND
     except (RuckigError, ValueError):
         return False
 

@@ -65,7 +65,7 @@ def follow(
             rows += random.uniform(-noise, noise, rows.shape)
             curve = Curve(feasible_points(rows, STEP, CurveLimits(*shares))[0], start, STEP)
         now, following, aim = (curve.at(time + t) for t in (0.0, period, AIM_AHEAD))
-        moving.send(moving.track(now, following, curve.peaks(time), aim))
+        moving.send(moving.track(now, following, curve.peaks(time), lambda aim=aim: aim))
         q, v, a = (np.array(x) for x in moving.state)
         commands.append(JointCommand(k * round(period * 1e9), q, v, a, None))
         distances.append(q - plan(time + period))
