@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from salus_ros.deploy.levers import CompileError
+from salus_ros.deploy.levers import CompileError, Levers
 from salus_ros.deploy.machine import differences, this_machine
 from salus_ros.policy.description import sha256
 
@@ -96,13 +96,40 @@ def read_deployment(file: Path) -> Deployment:
         found = Deployment(**content)
     except TypeError as error:
         raise CompileError(f"{file} doesn't fit: {error}; compile again") from error
-    return _checked(file, found)
-
-
-def _checked(file: Path, found: Deployment) -> Deployment:
-    maps = found.options, found.axes, found.hardware, found.levers, found.intervals, found.plan
-    horizon = found.execution_horizon
-    whole = isinstance(horizon, int) and not isinstance(horizon, bool) and horizon >= 1
-    if not whole or not all(isinstance(part, Mapping) for part in maps):
-        raise CompileError(f"{file} is garbled: compile again")
+    wrong = _wrong(found)
+    if wrong:
+        raise CompileError(f"{file} is garbled, {wrong}: compile again")
     return found
+
+
+def _wrong(found: Deployment) -> str:
+    """What a hand-edited file has that can't be, in a few words; "": nothing."""
+    for name in ("options", "axes", "intervals", "levers", "budget", "plan", "hardware"):
+        if not isinstance(getattr(found, name), Mapping):
+            return f"{name} is {getattr(found, name)!r}"
+    counts = {
+        "execution_horizon": found.execution_horizon,
+        "cores": found.hardware.get("cores"),
+        **{name: found.plan.get(name) for name in ("inputs", "calls")},
+    }
+    full = Levers()
+    checks = (
+        *((name, value, _is_count(value)) for name, value in counts.items()),
+        *((n, v, type(v) is type(getattr(full, str(n), None))) for n, v in found.levers.items()),
+        *((axis, v, _is_number(v) or v == "unknown") for axis, v in found.axes.items()),
+        *((axis, v, _is_interval(v)) for axis, v in found.intervals.items()),
+    )
+    return next((f"{name} is {value!r}" for name, value, fits in checks if not fits), "")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_interval(value: Any) -> bool:
+    pair = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    return pair and bool(value[0] <= value[1])

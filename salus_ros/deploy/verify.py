@@ -47,6 +47,9 @@ def verify(deployment: Deployment, subject: Subject) -> tuple[list[Check], bool]
 
     Raises CompileError where it can't be run.
     """
+    missing = {*TIMED} - {*deployment.intervals} | {*EXACT} - {*deployment.axes}
+    if missing:
+        raise CompileError(f"the file has no {', '.join(sorted(missing))}: compile again")
     levers = Levers(**dict(deployment.levers)).without_horizon()
     plan = Plan(int(deployment.plan["calls"]), 1)
     full = _value(in_fresh_process(full_chunks, subject))

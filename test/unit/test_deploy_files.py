@@ -1,6 +1,7 @@
 """Budgets, presets, the compiled file, energy rails: what is read, and what is refused."""
 
 import math
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,7 @@ from salus_ros.deploy.levers import CompileError, Grid, Levers
 from salus_ros.deploy.machine import busy, this_machine
 from salus_ros.deploy.prediction_interval import prediction_interval
 from salus_ros.deploy.presets import preset_budget, preset_names, read_preset
+from salus_ros.deploy.verify import verify
 from salus_ros.policy.flow import checkpoint
 
 LEVERS = {
@@ -86,6 +88,34 @@ def test_a_horizon_that_is_no_count_is_refused(tmp_path):
         file.write_text(yaml.safe_dump({**content, "execution_horizon": bad}))
         with pytest.raises(CompileError, match="garbled"):
             read_deployment(file)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("plan", "inputs", "many"),
+        ("hardware", "cores", None),
+        ("levers", "flow_steps", "ten"),
+        ("levers", "magic", 1),
+        ("axes", "latency_p50", "fast"),
+        ("intervals", "latency_p50", [3.0]),
+        ("intervals", "latency_p50", [3.0, 2.0]),
+        ("intervals", "latency_p50", "short"),
+    ],
+)
+def test_a_hand_edited_value_is_named(tmp_path, part, name, value):
+    file = tmp_path / "deploy.yaml"
+    write_deployment(file, a_deployment())
+    content = yaml.safe_load(file.read_text())
+    content[part][name] = value
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(CompileError, match=re.escape(f"{name} is {value!r}")):
+        read_deployment(file)
+
+
+def test_a_file_without_what_is_to_be_verified_is_refused():
+    with pytest.raises(CompileError, match="has no .*rmse"):
+        verify(a_deployment(), None)
 
 
 def test_presets_are_budgets():
