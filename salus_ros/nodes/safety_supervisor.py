@@ -18,34 +18,29 @@ from rclpy.clock_type import ClockType
 from rclpy.guard_condition import GuardCondition
 from rclpy.parameter import Parameter as RosParameter
 from salus_msgs.msg import FailurePrediction as FailurePredictionMessage
-from salus_msgs.msg import GateTrace as GateTraceMessage
-from salus_msgs.msg import Intervention as InterventionMessage
 from salus_msgs.msg import RobotMode as RobotModeMessage
-from salus_msgs.msg import SupervisorState as SupervisorStateMessage
 from sensor_msgs.msg import JointState as JointStateMessage
 from std_msgs.msg import Header
 
 from salus_ros.diagnosis import Diagnosis
 from salus_ros.interfaces import ActionChunk, Instant, JointState, nanoseconds, seconds
-from salus_ros.nodes import conversions, qos, realtime, topics
+from salus_ros.nodes import qos, realtime, topics
 from salus_ros.nodes.command_output import CommandOutput
 from salus_ros.nodes.detector_parameters import CALIBRATION, load_detectors
 from salus_ros.nodes.gate_parameters import gate_config
+from salus_ros.nodes.gate_reports import GateReports
 from salus_ros.nodes.joint_input import joint_callback
-from salus_ros.nodes.journal_parameters import journal_diagnosis, open_journal
+from salus_ros.nodes.journal_parameters import open_journal
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.operator_requests import OperatorRequests
 from salus_ros.nodes.plan_input import PlanInput
+from salus_ros.nodes.rival_publishers import rival_publishers
 from salus_ros.nodes.robot_description import configured_limits
 from salus_ros.nodes.robot_modes import robot_report
 from salus_ros.nodes.run import run
 from salus_ros.nodes.supervisor_parameters import PARAMETERS
-from salus_ros.nodes.trace_message import trace_message
 from salus_ros.supervision.errors import GateRefusal
-from salus_ros.supervision.gate_report import gate_diagnosis
-from salus_ros.supervision.gate_state import REQUEST_REASONS
 from salus_ros.supervision.gate_trace import TracedGate
-from salus_ros.supervision.journal.records import intervention_record, life_record
 from salus_ros.supervision.modes import Mode
 from salus_ros.supervision.reconfiguration import TUNABLE
 from salus_ros.supervision.robot_guard import RobotReport
@@ -91,18 +86,14 @@ class SafetySupervisor(ManagedNode):
         config = gate_config(self, self._required_heartbeats())
         detectors = load_detectors(self, columns)
         self._gate = TracedGate(config, limits, detectors, self.parameter(CALIBRATION.name))
-        self._journal = open_journal(self)
-        self.finally_do(self._journal.close)
-        self._reasons: Sequence[str] = ()
-        self._worst: tuple[Mode, Sequence[str]] = (Mode.INACTIVE, ())  # since it was last told
+        journal = open_journal(self)
+        self.finally_do(journal.close)
+        self._reports = GateReports(self, self._gate, journal)
         self._last_joints = None
         self._last_robot = None
         self._realtime = False
         self._state_key: object = None
         self._published_key: object = None
-        self._states = self.publish_on(SupervisorStateMessage, topics.SUPERVISOR_STATE, qos.STATE)
-        self._interventions = self.publish_on(InterventionMessage, topics.INTERVENTIONS, qos.EVENTS)
-        self._traces = self.publish_on(GateTraceMessage, topics.GATE_TRACE, qos.TRACE)
         self._plans = PlanInput(self, limits, self._take_chunk, self._refuse_message)
         self._listen()
         self._keep_memory_and_garbage_quiet()
@@ -112,7 +103,7 @@ class SafetySupervisor(ManagedNode):
         self.get_logger().info(
             f"gate of {len(self._names)} joints at {self.parameter('rate'):g} Hz, "
             f"{100 * self.parameter('operating_fraction'):g} % of the robot's limits, "
-            f"journal in {self._journal.folder}"
+            f"journal in {journal.folder}"
         )
 
     def _keep_memory_and_garbage_quiet(self) -> None:
@@ -157,7 +148,9 @@ class SafetySupervisor(ManagedNode):
 
     def activate(self) -> None:
         """Take the arm over where it stands, then tick."""
-        self._refuse_rivals()
+        rivals = rival_publishers(self, self._output.topics)
+        if rivals:
+            raise ConfigurationError(f"{rivals}: end it first")
         period = self._gate.period
         self._output.open(period, qos.command(period, nanoseconds(LOST_COMMAND)))
         if self._last_joints is None:
@@ -181,7 +174,7 @@ class SafetySupervisor(ManagedNode):
             self._gate.activate(joints, now, self._fresh_robot(now))
         except GateRefusal as error:
             raise ConfigurationError(str(error)) from error
-        self._journal.feed(life_record("activated", Mode.INACTIVE, self._gate.mode, now))
+        self._reports.life("activated", Mode.INACTIVE, self._gate.mode, now)
         self._last_tick = self._next_state = now.steady
         self._next_rival_check = now.steady + nanoseconds(RIVAL_PERIOD)
         self._ticks = 0
@@ -218,10 +211,10 @@ class SafetySupervisor(ManagedNode):
             due += self._gate.period
             time.sleep(max(0.0, seconds(due - time.monotonic_ns())))
             self._tick()
-        self._publish_interventions()
+        self._reports.publish_interventions()
         before, now = self._gate.mode, self._instant()
         self._gate.deactivate()
-        self._journal.feed(life_record("deactivated", before, Mode.INACTIVE, now))
+        self._reports.life("deactivated", before, Mode.INACTIVE, now)
         self._publish_state(now)
 
     def on_callback_error(self, error: Exception) -> None:
@@ -229,35 +222,9 @@ class SafetySupervisor(ManagedNode):
         if self.active:
             self._gate.internal_error(f"{type(error).__name__}: {error}", self._instant())
 
-    def _refuse_rivals(self) -> None:
-        rivals = self._rivals()
-        if rivals:
-            raise ConfigurationError(f"{rivals}: end it first")
-
-    def _rivals(self) -> str:
-        """Other publishers of what this node alone may publish, in one line; empty: none."""
-        found = (self._rivals_on(topic) for topic in self._output.topics)
-        return "; ".join(line for line in found if line)
-
-    def _rivals_on(self, topic: str) -> str:
-        infos = self.get_publishers_info_by_topic(topic)
-        names = [f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in infos]
-        own = f"{self.get_namespace().rstrip('/')}/{self.get_name()}"
-        if self.active and own in names:
-            names.remove(own)  # once: a namesake is a rival, too
-        return f"{topic} has another publisher, {', '.join(names)}" if names else ""
-
     def diagnose(self) -> list[Diagnosis]:
         """The node's, the gate's and the journal's."""
-        statuses = super().diagnose()
-        if not self.configured:
-            return statuses
-        # In a timer of its own, so that no tick pays for it; also while nothing ticks.
-        for warning in self._journal.poll():
-            self.get_logger().warning(warning)
-        worst, self._worst = self._worst, (self._gate.mode, self._reasons)
-        name = self.get_name()
-        return [*statuses, gate_diagnosis(name, *worst), journal_diagnosis(name, self._journal)]
+        return super().diagnose() + (self._reports.diagnose() if self.configured else [])
 
     # Tick.
 
@@ -270,7 +237,7 @@ class SafetySupervisor(ManagedNode):
         result = self._gate.tick(now)
         self._output.send(result.command, now)
         self._plans.new_tick()
-        self._reasons = result.reasons
+        self._reports.note(result)
         self._ticks += 1
         self._to_prepare.trigger()
         if self._slices_wait:
@@ -284,8 +251,6 @@ class SafetySupervisor(ManagedNode):
             or self._gate.interventions_waiting
         ):
             self._state_key = state_key
-            if result.mode > self._worst[0]:
-                self._worst = result.mode, result.reasons
             self._chores_due.trigger()
 
     def _prepare(self) -> None:
@@ -298,7 +263,7 @@ class SafetySupervisor(ManagedNode):
         if not self.active:
             return
         now = self._instant()
-        self._publish_interventions()
+        self._reports.publish_interventions()
         if now.steady >= self._next_state or self._state_key != self._published_key:
             self._published_key = self._state_key
             self._next_state = now.steady + nanoseconds(STATE_PERIOD)
@@ -309,29 +274,13 @@ class SafetySupervisor(ManagedNode):
         realtime.collect_young()
 
     def _stop_at_rivals(self, now: Instant) -> None:
-        rivals = self._rivals()
+        rivals = rival_publishers(self, self._output.topics)
         if rivals:
             self.report("rival", rivals)
             self._gate.request_stop(now)
 
-    def _publish_interventions(self) -> None:
-        for intervention in self._gate.drain_interventions():
-            self._interventions.publish(conversions.intervention_message(intervention))
-            scores = self._gate.detector_scores
-            self._journal.feed(intervention_record(intervention, self._reasons, scores))
-            changed = intervention.mode_after != intervention.mode_before
-            if changed or intervention.reason in REQUEST_REASONS:
-                self.get_logger().info(intervention.message)
-
     def _publish_state(self, now: Instant) -> None:
-        for warning in self._journal.poll():
-            self.get_logger().warning(warning)
-        state, head = self._gate.state(now), self._journal.head
-        message = conversions.supervisor_state_message(state, now.ros, self._realtime, head)
-        self._states.publish(message)
-        trace = self._gate.trace.take()
-        if self._traces.get_subscription_count():  # a recorder's: most of the time nobody's
-            self._traces.publish(trace_message(trace, now.ros))
+        self._reports.publish_state(now, self._realtime)
 
     # Input.
 
