@@ -7,7 +7,9 @@ import pytest
 import rclpy
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
 from rclpy.task import Future
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
@@ -138,6 +140,20 @@ def test_a_service_may_wait_while_others_go_on(node, executor):
     answer.set_result("now")
     spin_until(executor, reply.done)
     assert reply.result().message == "now"
+
+
+def test_events_of_the_middleware_are_told(node, executor):
+    """They are looked for now and then: a subscription that can't hear is not a silent one."""
+    told = []
+    node.create_publisher(Int32, "numbers", qos_profile_sensor_data)
+    node.create_subscription(
+        Int32,
+        "numbers",
+        lambda _: None,
+        10,  # reliable, which a sensor's publisher isn't
+        event_callbacks=SubscriptionEventCallbacks(incompatible_qos=told.append),
+    )
+    spin_until(executor, lambda: told)
 
 
 def test_an_error_in_a_service_is_told_once(node, executor):
