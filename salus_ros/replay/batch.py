@@ -52,10 +52,8 @@ def bags_of(paths: Iterable[Path]) -> list[Path]:
 
 def work(bag: Path, options: ReplayOptions) -> Answer:
     """One bag; whatever is wrong with it becomes a Failure."""
-    # A bag's objects pile up and hardly any are cycles: to look for those takes 4 % of the time. A
-    # policy's may be, and hold images.
-    if options.policy is None:
-        gc.disable()
+    # What was there before needn't be looked through for cycles while the bag's objects pile up.
+    gc.freeze()
     try:
         return bag_result(replay_bag(bag, options), options)
     except BagError as error:
@@ -64,7 +62,7 @@ def work(bag: Path, options: ReplayOptions) -> Answer:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         return Failure(str(bag), f"{bag}: {text}: please report this")
     finally:
-        gc.enable()
+        gc.unfreeze()
 
 
 def run_batch(
