@@ -84,7 +84,8 @@ def _predictor(result: Any) -> str:
         parts.append(
             f"{name} disturbances: episode ROC-AUC {auc['value']:.3f} ({auc['low']:.3f} to "
             f"{auc['high']:.3f}), matched in time {found['matched_auc']['value']:.3f}, horizon "
-            f"0.2 s {found['horizon_auc']['0.2']['value']:.3f}; "
+            f"0.2 s {found['horizon_auc']['0.2']['value']:.3f} (matched in time "
+            f"{found['horizon_matched_auc']['0.2']['value']:.3f}); "
             f"{_percent(alarm['recall']['value'])} of failures found, median lead "
             f"{alarm['lead_time_p50']['value']:.1f} s, false alarms "
             f"{_percent(alarm['false_alarm_rate']['value'])}"
