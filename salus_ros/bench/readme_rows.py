@@ -67,6 +67,76 @@ def _seams(result: Any) -> str:
     return "; ".join(parts)
 
 
+def _never_dry(result: Any) -> str:
+    (found,) = result["settings"]
+    return (
+        f"{found['chunks']} chunks in {found['episodes']} episodes, merging "
+        f"{found['setting']['merging']}: the plan ran dry {found['dry']} times; age of the "
+        f"observation when executed p95 {found['age_p95'] * 1e3:.0f} ms (bound "
+        f"{found['age_bound'] * 1e3:.0f})"
+    )
+
+
+def _smolvla(result: Any) -> str:
+    parts = []
+    for timing in result["timings"]:
+        if timing["way"] != "lerobot":
+            parts.append(
+                f"{timing['size']}, {timing['way']}, {timing['samples']} samples: "
+                f"{timing['median_ms']:.0f} ms, {timing['times_stock']:.2f}x LeRobot's speed, "
+                f"largest difference {timing['largest_difference']:.1g}"
+            )
+    return "; ".join(parts)
+
+
+def _early_exit(result: Any) -> str:
+    error, time = result["errors"]["certified"], result["latency"]["certified"]
+    low, high = (bound * 1e3 for bound in time["cpu_saved_interval"])
+    return (
+        f"{_percent(error['saving'])} of MLP FLOPs saved at {_percent(error['mean_error'])} mean "
+        f"error; {time['cpu_saved'] * 1e3:+.2f} ms saved of a chunk's "
+        f"{result['latency']['off']['cpu_mean'] * 1e3:.1f} ms ({low:+.2f} to {high:+.2f})"
+    )
+
+
+def _replay(result: Any) -> str:
+    parts = ", ".join(
+        f"{name} {time:.1f}" for name, time in result["cpu_ms_a_recorded_second"].items()
+    )
+    return (
+        f"{result['times_real_time']:.1f} times real time (goal 100: missed); core ms a recorded "
+        f"second: {parts}"
+    )
+
+
+def _replay_batch(result: Any) -> str:
+    counts = "exact" if result["counts_exact"] else "not exact"
+    return (
+        f"{result['replayed']} of {result['bags']} bags replayed, {result['failed']} of "
+        f"{result['damaged_on_purpose']} damaged ones listed, a worker killed after "
+        f"{result['worker_killed_after']}: counts {counts}; {result['wall_seconds']:.0f} s"
+    )
+
+
+def _gating(result: Any) -> str:
+    found = result["groups"]["all"]
+    on, off = (found["success"][name] for name in ("on", "off"))
+    return (
+        f"success {_percent(on['rate'])} with it, {_percent(off['rate'])} without, in the same "
+        f"{found['episodes']} episodes"
+    )
+
+
+def _verified(result: Any) -> str:
+    inside = sum(check["inside"] for file in result["files"] for check in file["checks"])
+    of = sum(len(file["checks"]) for file in result["files"])
+    gate = sum(file["parity"] for file in result["files"])
+    return (
+        f"{inside} of {of} axes of {len(result['files'])} files inside their stated intervals; "
+        f"parity gate passed by {gate}"
+    )
+
+
 def _false_holds(result: Any) -> str:
     held = result["episodes_with_false_hold"]
     return (
@@ -210,8 +280,21 @@ ROWS = (
         "salus evaluate policy --episodes 100 --seed 3000000"),
     Row("chunking", "jumps of position, velocity, acceleration at seams over those of the rows "
         "that they replaced (95th percentiles)", _seams, "salus evaluate chunking"),
+    Row("chunking_graph", "the graph with up to 200 ms of injected latency", _never_dry,
+        "salus evaluate chunking --merging temporal_ensemble --speed 0.9 --horizon 8 "
+        "--latency 0.2 --minutes 10"),
+    Row("smolvla_cpu", "SmolVLA with random weights, images to actions, against LeRobot's own",
+        _smolvla, "salus bench smolvla"),
+    Row("early_exit", "early exit in the shipped policy, `certified`", _early_exit,
+        "salus evaluate early-exit --data DIR"),
     Row("predictor_evaluation", "failure predictor on episodes that it never saw", _predictor,
         "salus evaluate predictor --bags rollouts/"),
+    Row("predictor_gating", "success with the predictor restricting the arm", _gating,
+        "salus evaluate gating"),
+    Row("replay_bench", "replay of bags without the model, one core", _replay,
+        "salus bench replay"),
+    Row("replay_batch", "a batch of bags on a local Dask cluster", _replay_batch,
+        "salus bench replay-batch"),
     Row("lockstep", "lock-step", _lockstep, "salus bench lockstep"),
     Row("sedac_bench", "early-exit core against numpy", _sedac, "salus bench sedac"),
     Row("supervisor_droid", "detectors on DROID rows", _droid, SUPERVISOR),
@@ -232,6 +315,8 @@ ROWS = (
         "salus compile --policy flow --preset all"),
     Row("compile_reference", "compiler's picks for the reference expert", _compile,
         "salus compile --policy reference --preset all"),
+    Row("compile_verify", "the same files measured again in fresh processes", _verified,
+        "salus compile --verify deploys/*.yaml"),
     Row("staleness", "success against execution horizon and delay", _staleness,
         "salus evaluate staleness"),
 )  # fmt: skip

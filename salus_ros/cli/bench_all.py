@@ -24,7 +24,7 @@ def everything(
 ) -> None:
     """Run every benchmark, one after the other; one JSON each with hardware, versions, commit.
 
-    About two hours on two cores. A benchmark that fails leaves its older file as it was.
+    Some four hours on two cores. A benchmark that fails leaves its older file as it was.
 
     Example: salus bench all --out results/
 
