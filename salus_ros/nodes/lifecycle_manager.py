@@ -28,8 +28,7 @@ BRING_UP_ORDER = [SUPERVISOR, "failure_predictor", "signal_publisher", POLICY]
 # Without these two the arm has nobody to follow or nobody to guard it.
 VITAL = {SUPERVISOR, POLICY}
 
-ACTIVATION_PATIENCE = 5.0  # s
-ACTIVATION_RETRY = 0.5  # s
+ACTIVATION_RETRY = 0.1  # s
 
 PARAMETERS = (
     Parameter(
@@ -44,6 +43,14 @@ PARAMETERS = (
         False,
         "Configure and activate a lost signal_publisher or failure_predictor when it is back; "
         "starting its process again is the launcher's part.",
+    ),
+    Parameter(
+        "activation_patience",
+        5.0,
+        "How long a node that refuses to be activated is asked again [s]: the first joint state "
+        "may not be there yet.",
+        minimum=0.1,
+        maximum=3600.0,
     ),
     Parameter(
         "heartbeat_timeout",
@@ -105,7 +112,7 @@ class LifecycleManager(PlainNode):
 
     def _activate(self, node: str) -> None:
         """Try for a while: the first measurements may not have reached the node yet."""
-        deadline = time.monotonic() + ACTIVATION_PATIENCE
+        deadline = time.monotonic() + self.parameter("activation_patience")
         while True:
             try:
                 self._calls.reach(node, Transition.TRANSITION_ACTIVATE)

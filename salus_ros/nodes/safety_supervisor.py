@@ -151,10 +151,10 @@ class SafetySupervisor(ManagedNode):
         rivals = rival_publishers(self, self._output.topics)
         if rivals:
             raise ConfigurationError(f"{rivals}: end it first")
-        period = self._gate.period
-        self._output.open(period, qos.command(period, nanoseconds(LOST_COMMAND)))
         if self._last_joints is None:
             raise ConfigurationError(f"no usable joint state on {topics.JOINT_STATES}")
+        period = self._gate.period
+        self._output.open(period, qos.command(period, nanoseconds(LOST_COMMAND)))
         self._use_realtime()
         self._take_over(*self._last_joints)
         # The tick keeps its own time: /clock, where it is used, comes too coarse and too late.

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +32,9 @@ needs_launch = pytest.mark.skipif(
 )
 needs_install = pytest.mark.skipif(
     shutil.which("ros2") is None, reason="no ros2 command: it comes with a ROS install"
+)
+needs_bag = pytest.mark.skipif(
+    find_spec("ros2bag") is None, reason="no `ros2 bag`: it comes with a ROS install"
 )
 
 
@@ -101,17 +105,26 @@ def test_the_whole_graph_comes_up_and_goes_down(own_domain):
     assert code == 0, output
 
 
-def franka_nodes(**arguments):
-    """Parameters by executable that franka.launch.py gives, over the file's."""
-    from launch_ros.actions import Node
-
-    description, context = described(LAUNCH / "franka.launch.py")
+def made_by(name, **arguments):
+    """What a launch file starts, with the defaults of its other arguments."""
+    description, context = described(LAUNCH / name)
     declared = description.get_launch_arguments()
     context.launch_configurations.update({a.name: a.default_value[0].text for a in declared})
     context.launch_configurations.update(arguments)
     (function,) = [e for e in description.entities if type(e).__name__ == "OpaqueFunction"]
-    made = [action for action in function.execute(context) if isinstance(action, Node)]
+    return function.execute(context)
+
+
+def parameters(actions):
+    """Of nodes, by executable: what is given over the parameter file's."""
+    from launch_ros.actions import Node
+
+    made = [action for action in actions if isinstance(action, Node)]
     return {node.node_executable: node._Node__parameters[-1] for node in made}
+
+
+def franka_nodes(**arguments):
+    return parameters(made_by("franka.launch.py", **arguments))
 
 
 def plain(parameters):
@@ -173,6 +186,42 @@ def test_the_robots_machine_takes_a_stand_in_of_the_arm_over(own_domain, tmp_pat
     assert "robot: follows commands" in output
     assert "process has died" not in output
     assert code == 0, output
+
+
+@needs_launch
+def test_no_robot_is_commanded_by_a_replay(tmp_path):
+    """Whatever the rig's parameter file says."""
+    from launch_ros.actions import SetRemap
+
+    actions = made_by("replay.launch.py", bag=str(tmp_path), config="fr3")
+    supervisor = plain(parameters(actions)["safety_supervisor"])
+    assert supervisor["output"] == "joint_state"
+    assert supervisor["require_robot"] is supervisor["require_enable"] is False
+    remaps = [(a.src[0].text, a.dst[0].text) for a in actions if isinstance(a, SetRemap)]
+    assert ("safety_supervisor:/joint_commands", "/replay/joint_commands") in remaps
+
+
+@needs_install
+@needs_launch
+@needs_bag
+def test_a_bag_is_replayed_to_its_end(own_domain, tmp_path):
+    """By `ros2 bag play`; the arm is taken over while it rests, and with the bag all ends."""
+    make = ["record", "rollouts", "--episodes", "1", "--policy", "scripted_expert"]
+    subprocess.run(
+        [sys.executable, "-m", "salus_ros.cli.main", *make, "--out", str(tmp_path / "bags")],
+        check=True,
+        timeout=PATIENCE,
+    )
+    bag = f"bag:={tmp_path / 'bags' / 'episode_00000'}"
+    command = ["ros2", "launch", "salus_ros", "replay.launch.py", bag]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    output = result.stdout + result.stderr
+    for node in ("safety_supervisor", "failure_predictor", "signal_publisher"):
+        assert f"{node} activated" in output, output
+    assert "NOMINAL: following the plan" in output, output
+    assert "the player has ended" in output
+    assert "process has died" not in output, output
+    assert result.returncode == 0
 
 
 @needs_install
