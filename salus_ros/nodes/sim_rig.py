@@ -144,7 +144,9 @@ class SimRig(PlainNode):
             )
             self._epoch += lag - LONGEST_LAG
             lag = LONGEST_LAG
-        self._rig.advance(max(0, lag // TIME_STEP) * TIME_STEP)
+        if lag < TIME_STEP:
+            return  # no two measurements carry one stamp
+        self._rig.advance(lag // TIME_STEP * TIME_STEP)
         self._publish_joints()
         self._publish_episode()
         if self._rig.time >= self._next_blocks:
@@ -249,7 +251,8 @@ class SimRig(PlainNode):
             self._disturbance(),
         )
         self._instruction.publish(String(data=self._rig.policy_instruction))
-        # The arm has been put home: nobody should go on with where it was.
+        # The arm has been put home: nobody should go on with where it was, under the same stamp.
+        self._rig.advance(TIME_STEP)
         self._publish_joints()
         what = f", disturbance {status.disturbance}" if status.disturbance else ""
         self.get_logger().info(

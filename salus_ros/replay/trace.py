@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from salus_ros.interfaces import ActionChunk, JointState
@@ -55,12 +56,21 @@ def _lasting(setup: str) -> object:
 
 
 class Messages:
-    """The joint states and chunks of a recording, by what the trace calls them."""
+    """The joint states and chunks of a recording, by what the trace calls them.
 
-    def __init__(self, run: RecordedRun) -> None:
+    Of several joint states with one stamp the gate heard the newest: those before them came while
+    it was not active.
+    """
+
+    def __init__(self, run: RecordedRun, events: Sequence[GateEvent] = ()) -> None:
+        """events: of the trace, all of them."""
         self._joints: defaultdict[int, deque[JointState]] = defaultdict(deque)
         for event in run.of(topics.JOINT_STATES):
             self._joints[event.content.stamp].append(event.content)
+        heard = Counter(event.number for event in events if event.kind in JOINT_STATES)
+        for stamp, found in self._joints.items():
+            while heard[stamp] and len(found) > heard[stamp]:
+                found.popleft()
         self._chunks: dict[tuple[str, int], ActionChunk] = {}
         for event in run.of(topics.ACTION_CHUNK):
             chunk = event.content.chunk

@@ -32,7 +32,7 @@ class TracedPlayer(Player):
     ) -> None:
         super().__init__(run, settings, through, outputs, plans)
         outputs.ticks_from = "trace"
-        self._trace, self._messages = trace, Messages(run)
+        self._trace, self._messages = trace, Messages(run, trace.events)
         self._gate = GateStage(settings, settings.gate, outputs)
         self._sent = {e.content.stamp: e.content for e in run.of(topics.JOINT_COMMANDS)}
 
