@@ -109,6 +109,15 @@ def _replay(result: Any) -> str:
     )
 
 
+def _replayed_alike(result: Any) -> str:
+    commands, interventions = result["commands"], result["interventions"]
+    same = "the same" if interventions["identical"] else "not the same"
+    return (
+        f"{commands['identical_ticks']} of {commands['compared']} commands of "
+        f"{result['episodes']} live episodes identical to the bit; interventions {same}"
+    )
+
+
 def _replay_batch(result: Any) -> str:
     counts = "exact" if result["counts_exact"] else "not exact"
     return (
@@ -293,6 +302,8 @@ ROWS = (
         "salus evaluate gating"),
     Row("replay_bench", "replay of bags without the model, one core", _replay,
         "salus bench replay"),
+    Row("replay_equality", "the live gate's decisions out of the bag alone", _replayed_alike,
+        "salus replay BAG"),
     Row("replay_batch", "a batch of bags on a local Dask cluster", _replay_batch,
         "salus bench replay-batch"),
     Row("lockstep", "lock-step", _lockstep, "salus bench lockstep"),
