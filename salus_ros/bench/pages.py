@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from salus_ros.bench import compile_pages, readme_rows
+from salus_ros.bench import compile_pages, early_exit_page, readme_rows
 from salus_ros.bench.markdown import filled
 
 Results = Mapping[str, Any]
@@ -21,6 +21,10 @@ BLOCKS: Mapping[str, Mapping[str, Callable[[Results], str]]] = {
         "results-reference": compile_pages.reference,
         "results-verify": compile_pages.verified,
         "results-staleness": compile_pages.staleness,
+    },
+    "docs/early_exit.md": {
+        "results-settings": early_exit_page.settings,
+        "results-methods": early_exit_page.methods,
     },
 }
 """By page: marks, and what makes the text between them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from salus_msgs.msg import GateTrace as GateTraceMessage
@@ -16,10 +17,15 @@ from salus_ros.nodes.managed_node import ManagedNode
 from salus_ros.nodes.trace_message import trace_message
 from salus_ros.supervision.gate_report import gate_diagnosis
 from salus_ros.supervision.gate_state import REQUEST_REASONS, TickResult
-from salus_ros.supervision.gate_trace import TracedGate
+from salus_ros.supervision.gate_trace import TracedGate, TracePart
 from salus_ros.supervision.journal.feeder import Journal
 from salus_ros.supervision.journal.records import intervention_record, life_record
 from salus_ros.supervision.modes import Mode
+
+# Of the trace, while nobody listens: `ros2 bag record` finds a topic only some time after it is
+# there, and what it gets has no use without the activation.
+PARTS_KEPT = 100
+PARTS_AT_ONCE = 3  # its queue holds ten
 
 
 class GateReports:
@@ -35,6 +41,7 @@ class GateReports:
         self._states = publish_on(SupervisorStateMessage, topics.SUPERVISOR_STATE, qos.STATE)
         self._interventions = publish_on(InterventionMessage, topics.INTERVENTIONS, qos.EVENTS)
         self._traces = publish_on(GateTraceMessage, topics.GATE_TRACE, qos.TRACE)
+        self._parts: deque[tuple[TracePart, Instant]] = deque(maxlen=PARTS_KEPT)
 
     def note(self, result: TickResult) -> None:
         """Remember what a tick decided, for what is told later."""
@@ -61,9 +68,14 @@ class GateReports:
         self._warn_of_the_journal()
         state, head = self._gate.state(now), self._journal.head
         self._states.publish(conversions.supervisor_state_message(state, now.ros, realtime, head))
-        trace = self._gate.trace.take()
+        self._parts.append((self._gate.trace.take(), now))
         if self._traces.get_subscription_count():  # a recorder's: most of the time nobody's
-            self._traces.publish(trace_message(trace, now.ros))
+            self._publish_parts()
+
+    def _publish_parts(self) -> None:
+        for _ in range(min(PARTS_AT_ONCE, len(self._parts))):
+            part, then = self._parts.popleft()
+            self._traces.publish(trace_message(part, then.ros))
 
     def diagnose(self) -> list[Diagnosis]:
         """The gate's worst mode since the last call, and the journal's state."""

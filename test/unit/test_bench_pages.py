@@ -55,7 +55,8 @@ def test_result_files_tell_their_hardware_versions_and_commit():
 def copy(tmp_path):
     shutil.copy(ROOT / "README.md", tmp_path)
     (tmp_path / "docs").mkdir()
-    shutil.copy(ROOT / "docs" / "compile.md", tmp_path / "docs")
+    for page in ("compile.md", "early_exit.md"):
+        shutil.copy(ROOT / "docs" / page, tmp_path / "docs")
     shutil.copytree(ROOT / "results", tmp_path / "results")
     return tmp_path
 
