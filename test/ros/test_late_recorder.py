@@ -1,4 +1,4 @@
-"""A recorder that comes late, as `ros2 bag record` does: it subscribes once it has found a topic."""
+"""A recorder that subscribes once it has found a topic, as `ros2 bag record` does."""
 
 from running_graph import RunningGraph
 from salus_msgs.msg import GateTrace
@@ -6,7 +6,7 @@ from salus_msgs.msg import GateTrace
 from salus_ros.nodes import topics
 
 
-def test_gets_the_gates_trace_from_the_activation_on(tmp_path):
+def test_it_gets_the_gates_trace_from_the_activation_on(tmp_path):
     parts = []
     with RunningGraph(tmp_path) as graph:
         graph.begin_episode()
