@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 
 from salus_ros.interfaces import ActionChunk, JointState
 from salus_ros.nodes import topics
@@ -24,13 +25,13 @@ class Trace:
 
 
 def trace_of(run: RecordedRun) -> Trace | None:
-    """The trace of a recording; None where it has none from an activation on.
+    """The trace of a recording; None, with a note, where it has none from an activation on.
 
     Raises BagError where a part of it is missing, or the gate was set up anew meanwhile.
     """
-    parts = [event.content for event in run.of(topics.GATE_TRACE)]
-    while parts and parts[0][0] != 0:
-        parts.pop(0)  # of an activation before the recording
+    recorded = [event.content for event in run.of(topics.GATE_TRACE)]
+    # The first ones may be of an activation before the recording.
+    parts = dropwhile(lambda part: part[0] != 0, recorded)
     events: list[GateEvent] = []
     due = 0
     for first, left_out, found in parts:
@@ -43,6 +44,8 @@ def trace_of(run: RecordedRun) -> Trace | None:
         events += found
     setups = [e.text for e in events if e.kind is EventKind.ACTIVATE]
     if not setups:
+        if recorded:
+            run.notes.append("the gate's trace begins after its activation: it is of no use")
         return None
     if len({json.dumps(_lasting(text)) for text in setups}) > 1:
         raise BagError(f"{run.bag}: the gate was configured anew meanwhile: cut the bag there")
