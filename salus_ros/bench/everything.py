@@ -50,7 +50,7 @@ ALL = (
            "evaluate chunking --merging rtc --merging temporal_ensemble --merging latest "
            "--speed 0.9 --episodes 32 --seed 5000000", 10),
     _bench("chunking_graph.json",
-           "evaluate chunking --merging temporal_ensemble --speed 0.9 --horizon 8 --latency 0.2 "
+           "evaluate chunking --merging temporal_ensemble --speed 0.9 --horizon 3 --latency 0.2 "
            "--minutes 10", 11),
     _bench("smolvla_cpu.json", "bench smolvla", 5),
     _bench("replay_bench.json", "bench replay", 1),

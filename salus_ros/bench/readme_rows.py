@@ -73,7 +73,8 @@ def _never_dry(result: Any) -> str:
         f"{found['chunks']} chunks in {found['episodes']} episodes, merging "
         f"{found['setting']['merging']}: the plan ran dry {found['dry']} times; age of the "
         f"observation when executed p95 {found['age_p95'] * 1e3:.0f} ms (bound "
-        f"{found['age_bound'] * 1e3:.0f})"
+        f"{found['age_bound'] * 1e3:.0f}); {found['successes']} of {found['episodes']} episodes "
+        f"succeeded, the arm in HOLD {_percent(found['gate_time']['HOLD'])} of the time"
     )
 
 
@@ -290,7 +291,7 @@ ROWS = (
     Row("chunking", "jumps of position, velocity, acceleration at seams over those of the rows "
         "that they replaced (95th percentiles)", _seams, "salus evaluate chunking"),
     Row("chunking_graph", "the graph with up to 200 ms of injected latency", _never_dry,
-        "salus evaluate chunking --merging temporal_ensemble --speed 0.9 --horizon 8 "
+        "salus evaluate chunking --merging temporal_ensemble --speed 0.9 --horizon 3 "
         "--latency 0.2 --minutes 10"),
     Row("smolvla_cpu", "SmolVLA with random weights, images to actions, against LeRobot's own",
         _smolvla, "salus bench smolvla"),
