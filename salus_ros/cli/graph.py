@@ -18,6 +18,7 @@ GRAPH = (SUPERVISOR, "failure_predictor", "signal_publisher", "vla_policy", MANA
 BUILD_HINT = "run `make build` (or colcon build --base-paths . msg, and source its install)"
 # The default of ROS is domain 0, which other graphs on this machine are likely to use.
 DEMO_DOMAINS = range(20, 100)
+PARTICIPANTS = 12  # of a graph, at most
 
 
 def require_ros() -> None:
@@ -89,10 +90,17 @@ def use_free_domain() -> int:
 
 
 def _is_free(domain: int) -> bool:
-    """Whether the UDP port of a domain's first participant is free (DDSI-RTPS 2.3, 9.6.1.1)."""
+    """Whether the UDP ports of a domain's participants are free (DDSI-RTPS 2.3, 9.6.1.1).
+
+    Not only that of the first: it may have ended while others are still about to.
+    """
+    return all(_port_is_free(7400 + 250 * domain + 10 + 2 * n) for n in range(PARTICIPANTS))
+
+
+def _port_is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.bind(("", 7400 + 250 * domain + 10))
+            probe.bind(("", port))
         except OSError:
             return False
     return True
