@@ -8,21 +8,38 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("salus_ros", "sedac_core", "numpy", "ruckig", "mujoco", "ros-rclpy", "torch")
+PACKAGES = (
+    "salus_ros",
+    "sedac_core",
+    "numpy",
+    "ruckig",
+    "mujoco",
+    "ros-rclpy",
+    "torch",
+    "triton",
+    "lerobot",
+)
 
 
-def provenance() -> dict[str, object]:
+def provenance(device: str = "cpu") -> dict[str, object]:
     """Keys `hardware`, `versions` (of packages that are installed), `commit`."""
-    return {"hardware": hardware(), "versions": versions(), "commit": commit()}
+    return {"hardware": hardware(device), "versions": versions(), "commit": commit()}
 
 
-def hardware() -> dict[str, object]:
-    """Processor model, cores this process may use, operating system."""
-    return {
+def hardware(device: str = "cpu") -> dict[str, object]:
+    """Processor model, cores this process may use, operating system; `gpu` where it is used."""
+    found: dict[str, object] = {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
+    return found if device != "cuda" else {**found, "gpu": _gpu_name()}
+
+
+def _gpu_name() -> str | None:
+    import torch  # noqa: PLC0415 - the policy node asks without a GPU, too
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _cpu_model() -> str:
@@ -46,7 +63,10 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Commit of the checkout that this runs from, "-dirty" behind it where files differ."""
+    """Commit of the checkout that this runs from, "-dirty" behind it where files differ.
+
+    In a copy without git's folder, as in a container, what SALUS_COMMIT says.
+    """
     try:
         result = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
@@ -56,5 +76,5 @@ def commit() -> str:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("SALUS_COMMIT", "unknown")
     return result.stdout.strip()

@@ -1,93 +1,66 @@
-"""How long a flow step takes: eager, compiled, captured; a reference expert and the shipped policy.
-
-The reference is the one that published figures are about: 25.5 M parameters, width 512, 6 layers of
-self-attention, cross-attention and MLP, 8 heads, a chunk of 50 x 32, a prefix of 256, batch 1.
-"""
+"""How long a flow step takes: eager, compiled, captured; the reference and the shipped policy."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from salus_ros.policy.flow.checkpoint import load_checkpoint
 from salus_ros.policy.flow.flow import ExpertStep, held_of
 from salus_ros.policy.flow.guidance import Held, Step
-from salus_ros.policy.flow.network import Mlp, attend, split_heads
+from salus_ros.policy.flow.reference import STEPS, ReferenceExpert
 from salus_ros.policy.flow.sampler import EagerSampler, GraphSampler, TracedSampler, integrate
+from salus_ros.policy.fused.layers import fused
+from salus_ros.policy.quantization.precision import set_precision, weight_bytes
 
-STEPS = 10
-MODES = ("eager", "traced", "compiled", "max-autotune", "captured")
+MODES = ("eager", "traced", "compiled", "max-autotune", "captured", "fused")
+"""captured: the very kernels of eager as a CUDA graph; fused: fused ones (policy/fused)."""
+CUDA_ONLY = ("max-autotune", "captured", "fused")
 WARM_UP = 5
+REFERENCE = "reference, 25.5 M"
+COPIED = 2**31
+"""Bytes that are copied to learn a GPU's bandwidth: many times its cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Of one model in one mode, a whole call of STEPS steps; milliseconds.
 
-    problem: why there is no figure, "" where there is one. difference: largest from eager's result.
+    difference: largest from eager's result. replay_difference: of a graph from the same kernels
+    launched one by one. growth: bytes of GPU memory that the timed calls left behind. of_reading:
+    times what reading the weights once a step takes, at the memory's bandwidth. None: not told on
+    this device or in this mode. problem: why there is no figure, "" where there is one.
     """
 
     model: str
+    precision: str
     mode: str
     batch: int
     p50: float = 0.0
     p99: float = 0.0
     per_step: float = 0.0
     difference: float = 0.0
+    replay_difference: float | None = None
+    growth: int | None = None
+    of_reading: float | None = None
     problem: str = ""
 
 
-class ReferenceLayer(nn.Module):
-    """Self-attention, cross-attention to fixed keys and values, MLP; all pre-norm."""
+class Case(NamedTuple):
+    """A model to time, its inputs, and what its weights take up."""
 
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(3)])
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.query, self.cross_out = nn.Linear(width, width), nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.mlp = Mlp(width, 4 * width)
-
-    def forward(self, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """x [batch, tokens, width]; key, value [batch, heads, prefix, width / heads]."""
-        q, k, v = (split_heads(p, self.heads) for p in self.qkv(self.norms[0](x)).chunk(3, -1))
-        x = x + self.out(attend(q, k, v))
-        query = split_heads(self.query(self.norms[1](x)), self.heads)
-        x = x + self.cross_out(attend(query, key, value))
-        return x + self.mlp(self.norms[2](x))
-
-
-class ReferenceExpert(nn.Module):
-    """The reference: actions [batch, 50, 32] in, velocities out."""
-
-    rows, dims, width, heads, depth, prefix = 50, 32, 512, 8, 6, 256
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.enter, self.leave = nn.Linear(self.dims, self.width), nn.Linear(self.width, self.dims)
-        layers = [ReferenceLayer(self.width, self.heads) for _ in range(self.depth)]
-        self.layers = nn.ModuleList(layers)
-        self.time = nn.Embedding(STEPS, self.width)
-
-    def held(self, prefix: Tensor) -> Held:
-        """Keys and values of each layer, of a prefix [1, 256, width]."""
-        pairs = [layer.key_value(prefix).chunk(2, -1) for layer in self.layers]
-        return tuple(split_heads(part, self.heads) for pair in pairs for part in pair)
-
-    def velocity(self, x: Tensor, i: int, held: Held) -> Tensor:
-        """Of the flow at step i."""
-        hidden = self.enter(x) + self.time.weight[i]
-        for n, layer in enumerate(self.layers):
-            hidden = layer(hidden, held[2 * n], held[2 * n + 1])
-        velocity: Tensor = self.leave(hidden)
-        return velocity
+    model: str
+    precision: str
+    step: Step
+    noise: Tensor
+    held: Held
+    weight_bytes: int
 
 
 def use_device(name: str) -> str:
@@ -98,59 +71,93 @@ def use_device(name: str) -> str:
     return device
 
 
-def measure(device: str, repeats: int, compiled: bool) -> Iterator[Timing]:
-    """Time all models in all modes; those that this machine can't run say so."""
+def bandwidth(device: str) -> float | None:
+    """Bytes a second that a GPU reads and writes in a large copy; None on a CPU."""
+    if device != "cuda":
+        return None
+    source = torch.empty(COPIED, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    times = _milliseconds(lambda: target.copy_(source), 20, cuda=True)
+    return 2.0 * COPIED / (float(np.median(times)) / 1e3)
+
+
+def measure(
+    device: str, repeats: int, compiled: bool, bytes_a_second: float | None
+) -> Iterator[Timing]:
+    """Time all models in all modes; those that this machine can't run say so.
+
+    In float32, on CUDA in bfloat16 as well.
+    """
+    precisions = ("float32", "bfloat16") if device == "cuda" else ("float32",)
     with torch.no_grad():
-        for model, step, noise, held in _cases(torch.device(device)):
-            expected = EagerSampler(step, STEPS)(noise, held)
-            for mode in MODES:
-                yield _timed(model, mode, step, (noise, held), expected, repeats, compiled)
+        for precision in precisions:
+            for case in _cases(torch.device(device), precision):
+                expected = EagerSampler(case.step, STEPS)(case.noise, case.held)
+                for mode in MODES:
+                    timing = _timed(case, mode, expected, repeats, compiled)
+                    yield _beside_reading(timing, case, bytes_a_second)
 
 
-def _cases(device: torch.device) -> Iterator[tuple[str, Step, Tensor, Held]]:
+def _cases(device: torch.device, precision: str) -> Iterator[Case]:
     torch.manual_seed(0)
     reference = ReferenceExpert().to(device).eval().requires_grad_(False)
+    set_precision(reference, precision)
+    kind, held_bytes = reference.leave.weight.dtype, weight_bytes(reference)
     prefix = torch.randn(1, ReferenceExpert.prefix, ReferenceExpert.width, device=device)
-    noise = torch.randn(1, ReferenceExpert.rows, ReferenceExpert.dims, device=device)
-    yield "reference, 25.5 M", reference.velocity, noise, reference.held(prefix)
+    noise = torch.randn(1, ReferenceExpert.rows, ReferenceExpert.dims, device=device).to(kind)
+    held = reference.held(prefix.to(kind))
+    yield Case(REFERENCE, precision, reference.velocity, noise, held, held_bytes)
     loaded = load_checkpoint()
     network, config = loaded.network.to(device).requires_grad_(False), loaded.config
+    set_precision(network, precision)
     step = ExpertStep(network.expert, STEPS)
     tokens = len(config.cameras) * config.image_tokens + 2
-    held = held_of(network.prefix(torch.randn(1, tokens, config.width, device=device)))
+    hidden = torch.randn(1, tokens, config.width, device=device).to(network.dtype)
+    held, held_bytes = held_of(network.prefix(hidden)), weight_bytes(network.expert)
     for batch in (1, config.samples):
         noise = torch.randn(batch, config.rows, config.dims, device=device)
-        yield f"shipped, {batch} samples", step, noise, held
+        yield Case(f"shipped, {batch} samples", precision, step, noise, held, held_bytes)
 
 
-def _timed(
-    model: str,
-    mode: str,
-    step: Step,
-    inputs: tuple[Tensor, Held],
-    expected: Tensor,
-    repeats: int,
-    compiled: bool,
-) -> Timing:
-    noise, held = inputs
-    nothing = Timing(model, mode, len(noise))
-    if mode == "max-autotune" and not noise.is_cuda:
-        # Minutes of tuning for kernels that a CPU's library has tuned already.
-        return Timing(**{**asdict(nothing), "problem": "left out off CUDA"})
-    if mode == "captured" and not noise.is_cuda:
-        return Timing(**{**asdict(nothing), "problem": "needs CUDA"})
+def _beside_reading(timing: Timing, case: Case, bytes_a_second: float | None) -> Timing:
+    if bytes_a_second is None or timing.problem:
+        return timing
+    return replace(timing, of_reading=timing.per_step * 1e-3 * bytes_a_second / case.weight_bytes)
+
+
+def _timed(case: Case, mode: str, expected: Tensor, repeats: int, compiled: bool) -> Timing:
+    noise, held, cuda = case.noise, case.held, case.noise.is_cuda
+    nothing = Timing(case.model, case.precision, mode, len(noise))
+    if mode in CUDA_ONLY and not cuda:
+        # Of a compiler's tuning a CPU has nothing: its library has tuned these kernels already.
+        return replace(nothing, problem="needs CUDA")
     if mode in ("compiled", "max-autotune") and not compiled:
-        return Timing(**{**asdict(nothing), "problem": "left out (--no-compiled)"})
+        return replace(nothing, problem="left out (--no-compiled)")
+    if mode in ("compiled", "max-autotune") and cuda and case.model != REFERENCE:
+        return replace(nothing, problem="left out: it takes minutes, and the reference tells")
     try:
-        call = _callable(mode, step, noise, held)
+        call = _callable(mode, case.step, noise, held)
         result = call(noise, held)
-        times = _milliseconds(lambda: call(noise, held), repeats, noise.is_cuda)
+        before = torch.cuda.memory_allocated() if cuda else 0
+        times = _milliseconds(lambda: call(noise, held), repeats, cuda)
+        growth = torch.cuda.memory_allocated() - before if cuda else None
     except Exception as error:  # a compiler may fail in any way, which is a finding, not an error
         line = " ".join(str(error).split())[:120]
-        return Timing(**{**asdict(nothing), "problem": f"{type(error).__name__}: {line}"})
+        return replace(nothing, problem=f"{type(error).__name__}: {line}")
     p50, p99 = (float(x) for x in np.percentile(times, [50, 99]))
-    difference = float((result - expected).abs().max())
-    return Timing(model, mode, len(noise), p50, p99, p50 / STEPS, difference)
+    return replace(
+        nothing, p50=p50, p99=p99, per_step=p50 / STEPS, growth=growth,
+        difference=float((result - expected).abs().max()),
+        replay_difference=_replay_difference(case, mode, result),
+    )  # fmt: skip
+
+
+def _replay_difference(case: Case, mode: str, result: Tensor) -> float | None:
+    if mode not in ("captured", "fused"):
+        return None
+    with fused(mode == "fused"):
+        alike = EagerSampler(case.step, STEPS)(case.noise, case.held)
+    return float((result - alike).abs().max())
 
 
 def _callable(mode: str, step: Step, noise: Tensor, held: Held) -> Callable[[Tensor, Held], Tensor]:
@@ -158,9 +165,10 @@ def _callable(mode: str, step: Step, noise: Tensor, held: Held) -> Callable[[Ten
         return EagerSampler(step, STEPS)
     if mode == "traced":
         return TracedSampler(step, STEPS, noise, held)
-    if mode == "captured":
-        return GraphSampler(step, STEPS, noise, held)
+    if mode in ("captured", "fused"):
+        return GraphSampler(step, STEPS, noise, held, fuses=mode == "fused")
     kind = "reduce-overhead" if mode == "compiled" else mode
+    torch.compiler.reset()
     function: Any = torch.compile(
         lambda x, h: integrate(step, STEPS, x, h), mode=kind, fullgraph=True
     )
@@ -181,19 +189,21 @@ def _milliseconds(call: Callable[[], object], repeats: int, cuda: bool) -> list[
     return times
 
 
-def chunk_latency(repeats: int) -> dict[str, Any]:
-    """Whole chunks of the shipped policy on one core, 8 samples included; milliseconds."""
-    # Here, since it needs the simulation, which the sampler doesn't.
-    from salus_ros.policy.flow.backend import FlowBackend  # noqa: PLC0415
-    from salus_ros.sim.rig import Rig  # noqa: PLC0415
-    from salus_ros.sim.series import FIRST_UNSEEN_SEED  # noqa: PLC0415
-    from salus_ros.sim.tasks import TASKS  # noqa: PLC0415
+def chunk_latency(device: str, precision: str, repeats: int) -> dict[str, Any]:
+    """Whole chunks of the shipped policy, 8 samples included; milliseconds.
 
-    torch.set_num_threads(1)
-    rig, backend = Rig(), FlowBackend(device="cpu")
-    rig.reset(TASKS[0].instruction, FIRST_UNSEEN_SEED)
-    observation = rig.observe(backend.cameras)
-    rig.close()
+    From images on the host to actions on the host, of noise as images; on a CPU on one core.
+    """
+    # Here, since it needs more than the sampler does.
+    from salus_ros.interfaces import JointState, Observation  # noqa: PLC0415
+    from salus_ros.policy.flow.backend import FlowBackend  # noqa: PLC0415
+
+    backend, config = FlowBackend(device=device, precision=precision), load_checkpoint().config
+    draw, size = np.random.default_rng(0), (config.image_size, config.image_size, 3)
+    images = {camera: draw.integers(0, 256, size, np.uint8) for camera in config.cameras}
+    still = np.zeros(config.dims - 1)
+    joints = JointState(0, still, still, np.empty(0), 0.04)
+    observation = Observation(0, joints, config.instructions[0], images)
     backend.warm_up()
     wall, stages = [], []
     for _ in range(WARM_UP + repeats):
@@ -202,8 +212,15 @@ def chunk_latency(repeats: int) -> dict[str, Any]:
         wall.append((time.perf_counter() - begin) * 1e3)
         stages.append(prediction.stage_seconds)
     wall, stages = wall[WARM_UP:], stages[WARM_UP:]
-    p50, p99 = (round(float(x), 2) for x in np.percentile(wall, [50, 99]))
-    names = stages[0]
-    medians = {n: round(float(np.median([s[n] for s in stages])) * 1e3, 3) for n in names}
+    p50, p99 = (round(float(x), 3) for x in np.percentile(wall, [50, 99]))
+    medians = {n: round(float(np.median([s[n] for s in stages])) * 1e3, 3) for n in stages[0]}
     samples = prediction.distribution.samples if prediction.distribution else 1
-    return {"p50_ms": p50, "p99_ms": p99, "stages_p50_ms": medians, "samples": samples}
+    return {
+        "device": device, "precision": precision, "p50_ms": p50, "p99_ms": p99,
+        "stages_p50_ms": medians, "samples": samples,
+    }  # fmt: skip
+
+
+def row(timing: Timing) -> dict[str, Any]:
+    """As it stands in the result file."""
+    return asdict(timing)

@@ -36,10 +36,11 @@ def quantization(
 
     console = Console(stderr=json_file == "-")
     with console.status("measuring") as status:
-        content = bench.measure(use_device(device), inputs, Plan(calls, processes), status.update)
+        device = use_device(device)
+        content = bench.measure(device, inputs, Plan(calls, processes), status.update)
     console.print(_table(content))
     if json_file:
-        write_json(json_file, {"benchmark": "quantization", **content, **provenance()})
+        write_json(json_file, {"benchmark": "quantization", **content, **provenance(device)})
 
 
 def _table(content: dict[str, Any]) -> Table:

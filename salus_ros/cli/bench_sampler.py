@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +11,9 @@ from rich.table import Table
 from salus_ros.cli.errors import UserError
 from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
+
+if TYPE_CHECKING:
+    from salus_ros.bench.sampler import Timing
 
 
 def sampler(
@@ -25,7 +27,7 @@ def sampler(
     """Time the flow sampler: eager, compiled, and captured as a CUDA graph.
 
     A reference expert of 25.5 M parameters, the shipped policy's expert, and whole chunks of the
-    shipped policy on one core.
+    shipped policy. On CUDA in bfloat16 as well; a CPU works on one core.
 
     Example: salus bench sampler --json sampler.json
     """
@@ -38,21 +40,37 @@ def sampler(
 
     device = bench.use_device(device)
     console = Console(stderr=json_file == "-")
+    precisions = ("float32", "bfloat16") if device == "cuda" else ("float32",)
+    timings: list[bench.Timing] = []
     try:
-        with console.status("timing"):
-            timings = list(bench.measure(device, repeats, compiled))
-            chunk = bench.chunk_latency(repeats)
+        with console.status("timing") as status:
+            speed = bench.bandwidth(device)
+            for timing in bench.measure(device, repeats, compiled, speed):
+                status.update(f"timed {timing.model}, {timing.precision}, {timing.mode}")
+                timings.append(timing)
+            chunks = [bench.chunk_latency(device, name, repeats) for name in precisions]
     except CheckpointError as error:
         raise UserError(str(error)) from error
-    table = Table("model", "mode", "p50 ms", "p99 ms", "ms a step", "difference", title=device)
+    console.print(_table(device, timings))
+    for chunk in chunks:
+        where = "one core" if device == "cpu" else f"{device}, {chunk['precision']}"
+        console.print(f"whole chunk, {where}: p50 {chunk['p50_ms']} ms, p99 {chunk['p99_ms']} ms")
+    if json_file:
+        rows = [bench.row(timing) for timing in timings]
+        content = {"device": device, "bytes_a_second": speed, "timings": rows, "chunks": chunks}
+        write_json(json_file, {"benchmark": "sampler", **content, **provenance(device)})
+
+
+def _table(device: str, timings: list[Timing]) -> Table:
+    table = Table(title=device)
+    for name in ("model", "type", "mode", "p50 ms", "p99 ms", "ms a step", "x eager", "apart"):
+        table.add_column(name)
+    eager: dict[tuple[str, str], float] = {}
     for t in timings:
         if t.problem:
-            table.add_row(t.model, t.mode, t.problem)
+            table.add_row(t.model, t.precision, t.mode, t.problem)
             continue
-        numbers = (f"{t.p50:.2f}", f"{t.p99:.2f}", f"{t.per_step:.3f}", f"{t.difference:.1e}")
-        table.add_row(t.model, t.mode, *numbers)
-    console.print(table)
-    console.print(f"whole chunk on one core: p50 {chunk['p50_ms']} ms, p99 {chunk['p99_ms']} ms")
-    if json_file:
-        content = {"device": device, "timings": [asdict(t) for t in timings], "chunk": chunk}
-        write_json(json_file, {"benchmark": "sampler", **content, **provenance()})
+        beside = eager.setdefault((t.model, t.precision), t.p50) / t.p50
+        numbers = (f"{t.p50:.2f}", f"{t.p99:.2f}", f"{t.per_step:.3f}", f"{beside:.2f}")
+        table.add_row(t.model, t.precision, t.mode, *numbers, f"{t.difference:.1e}")
+    return table

@@ -65,7 +65,7 @@ def smolvla(
         rows = [bench.table_row(timing) for timing in timings]
         load = bench.conditions(device)["load_average"]
         content = {"command": command, **before, "load_average_after": load, "timings": rows}
-        write_json(json_file, {"benchmark": "smolvla", **content, **provenance()})
+        write_json(json_file, {"benchmark": "smolvla", **content, **provenance(device)})
 
 
 def _table(timings: list[Timing]) -> Table:

@@ -11,7 +11,7 @@ from typing import Any
 
 from salus_ros.bench.provenance import hardware, versions
 
-SOURCES = ("policy/**/*.py", "deploy/*.py", "bench/sampler.py")
+SOURCES = ("policy/**/*.py", "deploy/*.py")
 """Of this package, what a measurement computes with."""
 DRIVER = Path("/proc/driver/nvidia/version")
 SAME = ("cpu", "cores", "gpu")
@@ -21,12 +21,7 @@ DEPLOY_PACKAGES = ("torchao", "triton")
 
 def this_machine(device: str = "cpu") -> dict[str, Any]:
     """`hardware()`, and the GPU's name where the device is one."""
-    if device != "cuda":
-        return {**hardware(), "gpu": None}
-    import torch  # noqa: PLC0415 - the policy node asks without a GPU, too
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {**hardware(), "gpu": gpu}
+    return {"gpu": None, **hardware(device)}
 
 
 def load_average() -> float:

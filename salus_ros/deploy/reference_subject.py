@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from salus_ros.bench.sampler import STEPS, ReferenceExpert
 from salus_ros.deploy.levers import Grid, Levers, horizon_values, step_values
 from salus_ros.deploy.subject import samplers_of
 from salus_ros.interfaces import FloatArray
 from salus_ros.policy.flow.guidance import Held
+from salus_ros.policy.flow.reference import STEPS, ReferenceExpert
 from salus_ros.policy.flow.sampler import make_sampler
 from salus_ros.policy.flow.speculative import SpeculativeSampler, make_speculative
 from salus_ros.policy.quantization.precision import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from salus_ros.bench.sampler import ReferenceExpert
+from salus_ros.policy.flow.reference import ReferenceExpert
 from salus_ros.policy.flow.sampler import EagerSampler, GraphSampler
 from salus_ros.policy.quantization.linear import LowBitLinear, grouped_linear
 from salus_ros.policy.quantization.packing import pack

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,29 +16,27 @@ from salus_ros.policy.backend import Guidance, PolicyError, Prediction
 from salus_ros.policy.early_exit.cascade import ExitRule
 from salus_ros.policy.early_exit.files import load_early_exit
 from salus_ros.policy.early_exit.flow_model import install
-from salus_ros.policy.early_exit.hook import run_in_full
+from salus_ros.policy.early_exit.hook import AfterLayer, run_in_full
 from salus_ros.policy.early_exit.settings import EarlyExitError
 from salus_ros.policy.flow.checkpoint import SHIPPED, WEIGHTS, CheckpointError, load_checkpoint
-from salus_ros.policy.flow.config import FlowConfig
+from salus_ros.policy.flow.checks import check_robot, device_of, memory_errors, paced
 from salus_ros.policy.flow.flow import ExpertStep, held_of
 from salus_ros.policy.flow.guidance import Guide
 from salus_ros.policy.flow.images import scaled
 from salus_ros.policy.flow.instructions import word_indices
 from salus_ros.policy.flow.network import FlowNetwork, Prefix
+from salus_ros.policy.flow.prefix_graph import PrefixGraph
 from salus_ros.policy.flow.sampler import EagerSampler, Sampler, make_sampler
 from salus_ros.policy.flow.smoothing import smoothing_matrices
 from salus_ros.policy.flow.speculative import SpeculativeSampler, make_speculative
 from salus_ros.policy.flow.state import GRIPPER_SCALE, Normalisation, state_vector
 from salus_ros.policy.quantization.packing import QuantizationError
 from salus_ros.policy.quantization.precision import make_exact, set_precision
+from salus_ros.policy.stage_clock import StageClock
 from salus_ros.signals.distribution import distribution_of_samples
 from salus_ros.sim.gripper import MAX_WIDTH
 
 WARM_UP_RUNS = 3
-
-
-SLOWEST, FASTEST = 0.5, 1.5
-"""Of the demonstrations' speed: farther off, the policy sees what it has not learned from."""
 
 
 class FlowBackend:
@@ -82,15 +78,15 @@ class FlowBackend:
     ) -> None:
         folder = Path(checkpoint).expanduser() if checkpoint else SHIPPED
         loaded = load_checkpoint(folder)
-        config = self._config = _paced(loaded.config, speed)
-        _check_robot(tuple(joint_names) or config.joint_names, gripper_name, loaded.config)
+        config = self._config = paced(loaded.config, speed)
+        check_robot(tuple(joint_names) or config.joint_names, gripper_name, loaded.config)
         if dropout_passes and not config.dropout:
             raise CheckpointError(
                 f"dropout_passes is {dropout_passes}, but this policy has no dropout: all passes "
                 "would be the same; set it to 0"
             )
         self.cameras: tuple[str, ...] = config.cameras
-        self._device = _device(device)
+        self._device = device_of(device)
         self._normalisation = loaded.normalisation
         self._window = min(execution_horizon or config.execution_rows, config.rows)
         self._samples = action_samples or config.samples
@@ -107,7 +103,7 @@ class FlowBackend:
             torch.set_num_threads(1)
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(self._samples, config.rows, config.dims, generator=generator)
-        with _memory_errors(CheckpointError):
+        with memory_errors(CheckpointError):
             # Guidance differentiates by the noisy chunk alone.
             self._network = loaded.network.to(self._device).requires_grad_(False)
             self._noise = noise.to(self._device)
@@ -127,6 +123,7 @@ class FlowBackend:
         self._make_samplers()
 
     def _make_samplers(self) -> None:
+        self._prefix_graph: PrefixGraph | None = None  # captured when it is warmed up
         config, device = self._config, self._device
         shares = self._exits.skips if self._exits else (0.0,)
         tokens = len(config.cameras) * config.image_tokens + 2
@@ -176,7 +173,7 @@ class FlowBackend:
         still = np.zeros(config.dims - 1)
         joints = JointState(0, still, still, np.empty(0), 0.0)
         blank = Observation(0, joints, config.instructions[0], images)
-        with _memory_errors(CheckpointError):
+        with memory_errors(CheckpointError):
             for _ in range(WARM_UP_RUNS):
                 self._warm_samplers()
                 start = Start(np.zeros(config.dims), np.zeros(config.dims))
@@ -203,7 +200,7 @@ class FlowBackend:
     def predict(self, observation: Observation) -> Prediction:
         """A chunk that goes on where the last one leads to. Raises PolicyError."""
         self._check(observation)
-        with _memory_errors(PolicyError):
+        with memory_errors(PolicyError):
             prediction: Prediction = self._infer(observation, self._anchor.at(observation))
         self._anchor.remember(observation.stamp, prediction)
         return prediction
@@ -216,7 +213,7 @@ class FlowBackend:
             return self.predict(observation)
         before, after = guidance.prefix[:2]
         start = Start(before, (after - before) / seconds(self._config.time_step))
-        with _memory_errors(PolicyError):
+        with memory_errors(PolicyError):
             prediction: Prediction = self._infer(observation, start, guidance)
         self._anchor.remember(observation.stamp, prediction)
         return prediction
@@ -238,32 +235,42 @@ class FlowBackend:
     def _infer(
         self, observation: Observation, start: Start, guidance: Guidance | None = None
     ) -> Prediction:
-        clock = _StageClock(self._device)
-        images, words, state = self._inputs(observation, start)
-        clock.stage("inputs")
-        scene = self._network.see(images)
-        clock.stage("vision")
+        clock = StageClock(self._device)
+        inputs = self._inputs(observation, start)
+        clock.mark("inputs")
         cascade = self._exits.begin() if self._exits else None
-        after_layer = cascade.after_layer if cascade else run_in_full
-        tokens = self._network.tokens(scene, words, state)
-        prefix = self._network.prefix(self._network.encode(tokens, after_layer))
-        clock.stage("prefix")
+        prefix = self._prefix(inputs, clock, cascade.after_layer if cascade else run_in_full)
+        clock.mark("prefix")
         skip = float(cascade.skips[0]) if cascade else 0.0
         samples = self._draw(prefix, self._guide(guidance, start), skip)
         latent = np.array(prefix.latent[0].float().cpu().numpy(), np.float32)
-        clock.stage("expert")
+        clock.mark("expert")
         actions = self._smoothed(self._normalisation.denormalise(samples[0], start.targets), start)
         distribution = self._distribution(samples, prefix)
-        clock.stage("distribution")
+        clock.mark("distribution")
         return Prediction(
             actions,
             self._config.time_step,
             latent,
             distribution,
             cascade.exits() if cascade else (),
-            stage_seconds=clock.stages,
+            stage_seconds=clock.seconds(),
             continues=start.planned,
         )
+
+    def _prefix(
+        self, inputs: tuple[Tensor, ...], clock: StageClock, after_layer: AfterLayer
+    ) -> Prefix:
+        """As one graph, vision included, where nothing is decided on the way."""
+        if self._exits is None and self._mode == "graph" and self._device.type == "cuda":
+            if self._prefix_graph is None:
+                self._prefix_graph = PrefixGraph(self._network, *inputs)
+            return self._prefix_graph(*inputs)
+        images, words, state = inputs
+        scene = self._network.see(images)
+        clock.mark("vision")
+        tokens = self._network.tokens(scene, words, state)
+        return self._network.prefix(self._network.encode(tokens, after_layer))
 
     def _inputs(self, observation: Observation, start: Start) -> tuple[Tensor, Tensor, Tensor]:
         config, joints = self._config, observation.joints
@@ -323,49 +330,6 @@ class FlowBackend:
             self._network.expert.eval()
 
 
-class _StageClock:
-    """Seconds of each stage, on a device that may still be working when a call returns."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
-        self.stages: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def stage(self, name: str) -> None:
-        if self._cuda:
-            torch.cuda.synchronize()
-        now = time.perf_counter()
-        self.stages[name], self._last = now - self._last, now
-
-
-class _memory_errors:  # noqa: N801
-    """Turns CUDA's lack of memory into one line that says what to change."""
-
-    def __init__(self, kind: type[Exception]) -> None:
-        self._kind = kind
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if kind is not None and issubclass(kind, torch.cuda.OutOfMemoryError):
-            raise self._kind(
-                "CUDA is out of memory for policy 'flow': set device to cpu, action_samples to 1, "
-                "or end what else uses the GPU"
-            ) from None
-
-
-def _check_robot(
-    joint_names: tuple[str, ...], gripper_name: str | None, config: FlowConfig
-) -> None:
-    wanted, gripper = config.joint_names, config.gripper_name
-    if joint_names != wanted or gripper_name not in (None, gripper):
-        raise CheckpointError(
-            f"the checkpoint moves {', '.join((*wanted, gripper))}; the robot has "
-            f"{', '.join((*joint_names, gripper_name or 'no gripper'))}: use a policy of this robot"
-        )
-
-
 def _exit_rule(name: str, folder: Path, network: FlowNetwork) -> ExitRule | None:
     """Early exit by a setting's name; its narrow MLPs are installed in the network."""
     if name in ("", "off"):
@@ -380,28 +344,9 @@ def _exit_rule(name: str, folder: Path, network: FlowNetwork) -> ExitRule | None
         raise CheckpointError(str(error)) from error
 
 
-def _paced(config: FlowConfig, speed: float) -> FlowConfig:
-    """Rows `speed` times as close in time."""
-    if not SLOWEST <= speed <= FASTEST:
-        raise ValueError(f"speed is {speed:g}: allowed is {SLOWEST:g} to {FASTEST:g}")
-    return replace(config, time_step=round(config.time_step / speed))
-
-
 def _set_precision(network: FlowNetwork, precision: str) -> None:
     try:
         set_precision(network, precision)
     except QuantizationError as error:
         raise CheckpointError(str(error)) from error
     network.cast_narrow()
-
-
-def _device(name: str) -> torch.device:
-    if not name:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise CheckpointError(f"device '{name}' is none that PyTorch knows: cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise CheckpointError(f"device '{name}': PyTorch finds no CUDA here; use device: cpu")
-    return device

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from salus_ros.policy.early_exit.hook import AfterLayer, run_in_full
 from salus_ros.policy.flow.config import FlowConfig
+from salus_ros.policy.fused.layers import Norm, Weights, attend, norm_of, project
 
 
 class Prefix(NamedTuple):
@@ -117,28 +118,35 @@ class Mlp(nn.Module):
         self.down = nn.Linear(hidden, width if out is None else out)
         self.narrow: dict[float, Narrow] = {}
 
-    def forward(self, x: Tensor, skip: float = 0.0) -> Tensor:
-        """[..., width] -> [..., out]; skip: a key of `narrow`, or 0 for the whole MLP."""
+    def forward(
+        self,
+        x: Tensor,
+        skip: float = 0.0,
+        norm: Norm | None = None,
+        residual: Tensor | None = None,
+        dropout: nn.Dropout | None = None,
+    ) -> Tensor:
+        """[..., width] -> [..., out]; skip: a key of `narrow`, or 0 for the whole MLP.
+
+        norm, residual, dropout: see `project`.
+        """
         if not skip:
-            return self.down(functional.silu(self.up(x)))
+            hidden = project(self.up, x, norm, silu=True)
+            return project(self.down, hidden, residual=residual, dropout=dropout)
         narrow = self.narrow[skip]
         if not len(narrow.up):
-            return narrow.down_bias.expand(*x.shape[:-1], -1)
-        hidden = functional.silu(functional.linear(x, narrow.up, narrow.up_bias))
-        return functional.linear(hidden, narrow.down, narrow.down_bias)
+            out = narrow.down_bias.expand(*x.shape[:-1], -1)
+            out = out if dropout is None else dropout(out)
+            return out if residual is None else residual + out
+        hidden = project(Weights(narrow.up, narrow.up_bias), x, norm, silu=True)
+        down = Weights(narrow.down, narrow.down_bias)
+        return project(down, hidden, residual=residual, dropout=dropout)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """[batch, tokens, width] to [batch, heads, tokens, width / heads]."""
     batch, tokens, width = x.shape
     return x.view(batch, tokens, heads, width // heads).transpose(1, 2)
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Softmax attention of [batch, heads, tokens, size]; a key batch of 1 serves all queries."""
-    weights = (query @ key.transpose(-1, -2)) * query.shape[-1] ** -0.5
-    result = weights.softmax(-1) @ value
-    return result.transpose(1, 2).flatten(2)
 
 
 class PrefixLayer(nn.Module):
@@ -156,9 +164,10 @@ class PrefixLayer(nn.Module):
 
     def forward(self, x: Tensor, skip: float = 0.0) -> Tensor:
         """[batch, tokens, width]; skip: share of the MLP's channels that is left out."""
-        q, k, v = (split_heads(part, self.heads) for part in self.qkv(self.norm(x)).chunk(3, -1))
-        x = x + self.out(attend(q, k, v))
-        return x + self.mlp(self.mlp_norm(x), skip)
+        qkv = project(self.qkv, x, norm_of(self.norm))
+        q, k, v = (split_heads(part, self.heads) for part in qkv.chunk(3, -1))
+        x = project(self.out, attend(q, k, v), residual=x)
+        return self.mlp(x, skip, norm_of(self.mlp_norm), residual=x)
 
 
 class ExpertLayer(nn.Module):
@@ -193,13 +202,13 @@ class ExpertLayer(nn.Module):
         skip: share of the MLP's channels that is left out.
         """
         scale, shift, mlp_scale, mlp_shift = modulation.chunk(4, -1)
-        normed = self.norm(x) * (1 + scale) + shift
-        q, k, v = (split_heads(part, self.heads) for part in self.qkv(normed).chunk(3, -1))
-        x = x + self.out(attend(q, k, v))
-        query = split_heads(self.cross_query(self.cross_norm(x)), self.heads)
-        x = x + self.dropout(self.cross_out(attend(query, key, value)))
-        normed = self.mlp_norm(x) * (1 + mlp_scale) + mlp_shift
-        return x + self.dropout(self.mlp(normed, skip))
+        qkv = project(self.qkv, x, Norm(scale, shift, moved=True))
+        q, k, v = (split_heads(part, self.heads) for part in qkv.chunk(3, -1))
+        x = project(self.out, attend(q, k, v), residual=x)
+        query = split_heads(project(self.cross_query, x, norm_of(self.cross_norm)), self.heads)
+        x = project(self.cross_out, attend(query, key, value), residual=x, dropout=self.dropout)
+        norm = Norm(mlp_scale, mlp_shift, moved=True)
+        return self.mlp(x, skip, norm, residual=x, dropout=self.dropout)
 
 
 class Expert(nn.Module):
@@ -240,11 +249,12 @@ class Expert(nn.Module):
         """
         batch = len(noisy)
         noise = noisy.reshape(batch, self.config.action_tokens, -1).to(self.place.dtype)
-        x = self.enter(noise) + self.place
+        x = project(self.enter, noise, residual=self.place)
         layers = zip(self.layers, prefix.keys, prefix.values, modulations, strict=True)
         for layer, key, value, modulation in layers:
             x = layer(x, key, value, modulation, skip)
-        clean = self.leave(self.norm(x)).reshape(batch, self.config.rows, self.config.dims)
+        clean = project(self.leave, x, norm_of(self.norm))
+        clean = clean.reshape(batch, self.config.rows, self.config.dims)
         return clean.to(noisy.dtype)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from salus_ros.policy.cuda_graph import Captured
 from salus_ros.policy.flow.guidance import Guide, Held, Step, integrate_guided
+from salus_ros.policy.fused.layers import fused
 
 SAMPLER_MODES: tuple[str, ...] = ("eager", "traced", "graph")
 
@@ -63,33 +64,51 @@ class GraphSampler:
 
     Captured for the shapes of an example; inputs are copied into the buffers, the result is a
     copy. A call with other shapes raises ValueError: it would read what isn't there. Guided steps
-    are a second graph over the same buffers.
+    are a second graph over the same buffers. fuses: capture fused kernels (see policy/fused) where
+    a layer has one; else the very kernels that the eager sampler runs.
     """
 
     mode = "graph"
 
-    def __init__(self, step: Step, steps: int, noise: Tensor, held: Sequence[Tensor]) -> None:
+    def __init__(
+        self, step: Step, steps: int, noise: Tensor, held: Sequence[Tensor], fuses: bool = True
+    ) -> None:
         flow_times(steps)
+        self._integral = step, steps
+        self._fuses = fuses
         self._noise = noise.detach().clone()
         self._held = tuple(tensor.detach().clone() for tensor in held)
-        with torch.no_grad():
-            self._replay = Captured(lambda: integrate(step, steps, self._noise, self._held))
-            rows = self._noise[:1]
-            self._guide = Guide(torch.zeros_like(rows), torch.zeros_like(rows[..., :1]))
-            self._replay_guided = Captured(
-                lambda: integrate_guided(step, steps, self._noise, self._held, self._guide)
-            )
+        self._guide: Guide | None = None
+        self._replay = self._captured(lambda: integrate(step, steps, self._noise, self._held))
+
+    def _captured(self, function: Callable[[], Tensor]) -> Captured[Tensor]:
+        with torch.no_grad(), fused(self._fuses):
+            return Captured(function)
 
     def __call__(self, noise: Tensor, held: Sequence[Tensor], guide: Guide | None = None) -> Tensor:
-        """Chunk of the noise's shape [batch, rows, dims]; the first sample follows the guide."""
+        """Chunk of the noise's shape [batch, rows, dims]; the first sample follows the guide.
+
+        The first guided call captures: a warm-up makes one.
+        """
         self._fill(self._noise, noise)
         for buffer, tensor in zip(self._held, held, strict=True):
             self._fill(buffer, tensor)
         if guide is None:
             return self._replay().clone()
+        if self._guide is None:
+            self._capture_guided(guide)
+        assert self._guide is not None
         for buffer, tensor in zip(self._guide, guide, strict=True):
             self._fill(buffer, tensor)
         return self._replay_guided().clone()
+
+    def _capture_guided(self, guide: Guide) -> None:
+        """Not every kernel has a derivative, which only guidance needs."""
+        buffers, (step, steps) = Guide(guide.plan.clone(), guide.weights.clone()), self._integral
+        self._replay_guided = self._captured(
+            lambda: integrate_guided(step, steps, self._noise, self._held, buffers)
+        )
+        self._guide = buffers
 
     @staticmethod
     def _fill(buffer: Tensor, tensor: Tensor) -> None:

@@ -12,7 +12,7 @@ from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 from torch import Tensor
 
 from salus_ros.policy.lerobot.smolvla.sampler import SmolVLASampler
-from salus_ros.policy.lerobot.stage_clock import StageClock
+from salus_ros.policy.stage_clock import StageClock
 
 log = logging.getLogger(__name__)
 

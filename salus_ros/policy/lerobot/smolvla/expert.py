@@ -107,7 +107,7 @@ class ActionExpert:
         groups = keys.shape[1]
         rows = turned.view(samples, groups, -1, width).transpose(0, 1).reshape(1, groups, -1, width)
         seen = F.scaled_dot_product_attention(rows, keys, values, attn_mask=chunk.allowed_prefix)
-        seen = seen.view(groups, samples, -1, length, width).permute(1, 3, 0, 2, 4)
+        seen = seen.reshape(groups, samples, -1, length, width).permute(1, 3, 0, 2, 4)
         return seen.reshape(samples, length, heads * width)
 
 

@@ -53,7 +53,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, allowed: Tensor | None
     groups = keys.shape[1]
     rows = queries.reshape(batch, groups, (heads // groups) * length, width)
     seen = F.scaled_dot_product_attention(rows, keys, values, attn_mask=allowed)
-    return seen.view(batch, heads, length, width).transpose(1, 2).reshape(batch, length, -1)
+    return seen.reshape(batch, heads, length, width).transpose(1, 2).reshape(batch, length, -1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from salus_ros.policy.early_exit.cascade import ExitRule
 from salus_ros.policy.early_exit.hook import run_in_full
 from salus_ros.policy.lerobot.smolvla.expert import ActionExpert
 from salus_ros.policy.lerobot.smolvla.prefix import Prefix, PrefixEncoder, SmolVLAInputs
-from salus_ros.policy.lerobot.stage_clock import StageClock
+from salus_ros.policy.stage_clock import StageClock
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Transformer layers in few CUDA kernels, and in plain PyTorch everywhere else."""

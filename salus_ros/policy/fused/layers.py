@@ -1,0 +1,155 @@
+"""Linear layers with what stands before and after them, and attention.
+
+On CUDA, inside `fused()`, each is one Triton kernel; everywhere else, and where gradients are
+wanted, plain PyTorch, in the same order of operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_fused: ContextVar[bool] = ContextVar("fused", default=False)
+
+TYPES = (torch.float32, torch.bfloat16, torch.float16)
+LEAST_CAPABILITY = (8, 0)
+"""Of a GPU: older tensor cores know neither bfloat16 nor TensorFloat-32."""
+SIZES = (16, 32, 64, 128)
+"""Of a head that the attention kernel takes."""
+
+
+@contextmanager
+def fused(on: bool = True) -> Iterator[None]:
+    """Inside, layers on CUDA are single kernels, or not."""
+    token = _fused.set(on)
+    try:
+        yield
+    finally:
+        _fused.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A linear layer without a module: weight [out, in], bias [out]."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[..., in] -> [..., out]."""
+        result: Tensor = functional.linear(x, self.weight, self.bias)
+        return result
+
+
+Layer = Callable[[Tensor], Tensor]
+"""An nn.Linear, Weights, or what stands in for one: low-bit layers run by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A layer norm's scale and shift [..., width]; `moved`: they come on top of a plain one.
+
+    Then the norm is multiplied with 1 + scale, as a flow's time does.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    moved: bool = False
+    epsilon: float = 1e-5
+
+    def numbers(self) -> tuple[Tensor, Tensor, float, float]:
+        """Scale, shift, what is added to the scale, epsilon."""
+        return self.scale, self.shift, float(self.moved), self.epsilon
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[..., width], likewise."""
+        width = x.shape[-1:]
+        if not self.moved:
+            return functional.layer_norm(x, width, self.scale, self.shift, self.epsilon)
+        return functional.layer_norm(x, width, eps=self.epsilon) * (1 + self.scale) + self.shift
+
+
+def norm_of(module: nn.LayerNorm) -> Norm:
+    """Of a module with weights."""
+    return Norm(module.weight, module.bias, epsilon=module.eps)
+
+
+def project(
+    layer: Layer,
+    x: Tensor,
+    norm: Norm | None = None,
+    silu: bool = False,
+    residual: Tensor | None = None,
+    dropout: nn.Dropout | None = None,
+) -> Tensor:
+    """residual + dropout(silu(layer(norm(x)))), each part where it is given.
+
+    x [..., in] to [..., out]; residual: anything that can be added.
+    """
+    drops = dropout is not None and dropout.training
+    weights = None if drops or not _takes(x) else _plain_weights(layer, x.dtype)
+    if weights and _norm_fits(norm, x) and _repeats(residual, x):
+        from salus_ros.policy.fused import kernels  # noqa: PLC0415  # Triton: only with CUDA
+
+        how = norm.numbers() if norm else None
+        return kernels.project(x, weights.weight, weights.bias, how, silu, residual)
+    y = layer(x if norm is None else norm(x))
+    y = functional.silu(y) if silu else y
+    y = y if dropout is None else dropout(y)
+    return y if residual is None else residual + y
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Softmax attention of [batch, heads, tokens, size]; a key batch of 1 serves all queries.
+
+    Returns [batch, tokens, heads * size].
+    """
+    if _takes(query) and _attention_fits(query, key, value):
+        from salus_ros.policy.fused import kernels  # noqa: PLC0415
+
+        return kernels.attend(query, key, value)
+    weights = (query @ key.transpose(-1, -2)) * query.shape[-1] ** -0.5
+    result = weights.softmax(-1) @ value
+    return result.transpose(1, 2).flatten(2)
+
+
+def _takes(x: Tensor) -> bool:
+    wanted = _fused.get() and x.is_cuda and x.dtype in TYPES
+    if not wanted or (torch.is_grad_enabled() and x.requires_grad):
+        return False
+    return tuple(torch.cuda.get_device_capability(x.device)) >= LEAST_CAPABILITY
+
+
+def _plain_weights(layer: Layer, kind: torch.dtype) -> Weights | None:
+    """Of a layer whose weight is a plain tensor of this type."""
+    if not isinstance(layer, (nn.Linear, Weights)):
+        return None
+    weight = layer.weight
+    plain = type(weight.data) is Tensor and weight.dtype == kind and weight.is_contiguous()
+    return Weights(weight, layer.bias) if plain else None
+
+
+def _norm_fits(norm: Norm | None, x: Tensor) -> bool:
+    """Not where each row of a batch has a scale of its own."""
+    return norm is None or int(norm.scale.numel()) == x.shape[-1]
+
+
+def _repeats(residual: Tensor | None, x: Tensor) -> bool:
+    """Whether it has a row for each of x's, or for each of its last axes."""
+    if residual is None:
+        return True
+    axes = tuple(residual.shape[:-1])
+    return axes == tuple(x.shape[:-1])[x.ndim - 1 - len(axes) :]
+
+
+def _attention_fits(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    from salus_ros.policy.fused.kernels import MOST_KEYS  # noqa: PLC0415
+
+    dense = all(tensor.stride(-1) == 1 for tensor in (query, key, value))
+    return dense and query.shape[-1] in SIZES and key.shape[2] <= MOST_KEYS
