@@ -34,6 +34,27 @@ _meetings = WeakTensorKeyDictionary()
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def _statistics(  # type: ignore[no-untyped-def]
+    x, row, rows, epsilon, INPUTS: tl.constexpr, BLOCK_ROWS: tl.constexpr,
+    BLOCK_INPUTS: tl.constexpr,
+):  # fmt: skip
+    """Mean and standard deviation of whole rows, [BLOCK_ROWS, 1] each."""
+    sums = tl.zeros((BLOCK_ROWS, BLOCK_INPUTS), tl.float32)
+    for start in range(0, INPUTS, BLOCK_INPUTS):
+        k = start + tl.arange(0, BLOCK_INPUTS)
+        there = (row < rows)[:, None] & (k < INPUTS)[None, :]
+        sums += tl.load(x + row[:, None] * INPUTS + k[None, :], mask=there, other=0.0)
+    mean = (tl.sum(sums, 1) / INPUTS)[:, None]
+    squares = tl.zeros((BLOCK_ROWS, BLOCK_INPUTS), tl.float32)
+    for start in range(0, INPUTS, BLOCK_INPUTS):
+        k = start + tl.arange(0, BLOCK_INPUTS)
+        there = (row < rows)[:, None] & (k < INPUTS)[None, :]
+        off = tl.load(x + row[:, None] * INPUTS + k[None, :], mask=there, other=0.0) - mean
+        squares += tl.where(there, off * off, 0.0)
+    return mean, tl.sqrt(tl.sum(squares, 1) / INPUTS + epsilon)[:, None]
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def _project_kernel(  # type: ignore[no-untyped-def]
     x, weight, bias, scale, shift, residual, out, parts, meetings, rows, residual_rows, epsilon,
     INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, SPLITS: tl.constexpr, HAS_BIAS: tl.constexpr,
@@ -45,21 +66,7 @@ def _project_kernel(  # type: ignore[no-untyped-def]
     column = tl.program_id(1) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
     row_there, column_there = row[:, None] < rows, column[None, :] < OUTPUTS
     if NORM:  # each program for itself: none has to wait for another
-        sums = tl.zeros((BLOCK_ROWS, BLOCK_INPUTS), tl.float32)
-        for start in range(0, INPUTS, BLOCK_INPUTS):
-            k = start + tl.arange(0, BLOCK_INPUTS)
-            there = row_there & (k < INPUTS)[None, :]
-            at = row[:, None] * INPUTS + k[None, :]
-            sums += tl.load(x + at, mask=there, other=0.0).to(tl.float32)
-        mean = (tl.sum(sums, 1) / INPUTS)[:, None]
-        squares = tl.zeros((BLOCK_ROWS, BLOCK_INPUTS), tl.float32)
-        for start in range(0, INPUTS, BLOCK_INPUTS):
-            k = start + tl.arange(0, BLOCK_INPUTS)
-            there = row_there & (k < INPUTS)[None, :]
-            at = row[:, None] * INPUTS + k[None, :]
-            off = tl.load(x + at, mask=there, other=0.0).to(tl.float32) - mean
-            squares += tl.where(there, off * off, 0.0)
-        deviation = tl.sqrt(tl.sum(squares, 1) / INPUTS + epsilon)[:, None]
+        mean, deviation = _statistics(x, row, rows, epsilon, INPUTS, BLOCK_ROWS, BLOCK_INPUTS)
     total = tl.zeros((BLOCK_ROWS, BLOCK_COLUMNS), tl.float32)
     share: tl.constexpr = INPUTS // SPLITS
     for start in range(0, share, BLOCK_INPUTS):
