@@ -65,8 +65,10 @@ def versions() -> dict[str, str]:
 def commit() -> str:
     """Commit of the checkout that this runs from, "-dirty" behind it where files differ.
 
-    In a copy without git's folder, as in a container, what SALUS_COMMIT says.
+    What SALUS_COMMIT says, where it is set: for a copy without git's folder, as in a container.
     """
+    if told := os.environ.get("SALUS_COMMIT"):
+        return told
     try:
         result = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
@@ -76,5 +78,5 @@ def commit() -> str:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("SALUS_COMMIT", "unknown")
+        return "unknown"
     return result.stdout.strip()

@@ -128,6 +128,8 @@ def _beside_reading(timing: Timing, case: Case, bytes_a_second: float | None) ->
 def _timed(case: Case, mode: str, expected: Tensor, repeats: int, compiled: bool) -> Timing:
     noise, held, cuda = case.noise, case.held, case.noise.is_cuda
     nothing = Timing(case.model, case.precision, mode, len(noise))
+    if mode == "traced" and cuda:
+        return replace(nothing, problem="left out: a graph does all that it does")
     if mode in CUDA_ONLY and not cuda:
         # Of a compiler's tuning a CPU has nothing: its library has tuned these kernels already.
         return replace(nothing, problem="needs CUDA")

@@ -7,6 +7,8 @@ holds whole rows of its input where it has to norm them, so that nothing waits f
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import triton
 import triton.language as tl
@@ -16,18 +18,34 @@ from torch.utils.weak import WeakTensorKeyDictionary
 ROWS = 16
 """Of a tile of outputs: the least that tensor cores take. A chunk has few rows, and all processors
 want some."""
-COLUMNS, MANY_COLUMNS, MANY = 32, 64, 1024
-"""Of a tile, and of one where there are at least MANY outputs."""
-INPUTS = 128
-"""That are read at once."""
-SPLIT = {torch.float32: 256, torch.bfloat16: 512, torch.float16: 512}
-"""Inputs of one program at most, unless outputs are many: a long sum is shared by several."""
+MANY = 1024
+"""Outputs from which on tiles are wider and sums are not shared: there are programs enough."""
 MOST_KEYS = 256
 """Whose scores a program holds at once."""
 QUERIES = 16
 MANY_KEYS = 128
-"""From which on attention takes twice the warps."""
 WARPS, STAGES = 4, 4
+
+
+class Tiles(NamedTuple):
+    """Of one type.
+
+    columns, many_columns: of a tile, and where there are MANY outputs. inputs, normed_inputs: that
+    are read at once, the latter where there is a norm. split: inputs of one program at most: a
+    long sum is shared by several. key_warps: of attention to MANY_KEYS and more.
+    """
+
+    columns: int
+    many_columns: int
+    inputs: int
+    normed_inputs: int
+    split: int
+    key_warps: int
+
+
+_FULL = Tiles(columns=32, many_columns=64, inputs=128, normed_inputs=128, split=256, key_warps=8)
+_HALF = Tiles(columns=32, many_columns=64, inputs=128, normed_inputs=512, split=512, key_warps=8)
+TILES = {torch.float32: _FULL, torch.bfloat16: _HALF, torch.float16: _HALF}
 
 _meetings = WeakTensorKeyDictionary()
 """By weight: how many programs have come to each of its tiles; zero between launches."""
@@ -152,8 +170,10 @@ def project(
     out = torch.empty(rows, outputs, device=x.device, dtype=x.dtype)
     added = out if residual is None else residual.reshape(-1, outputs).contiguous()
     scale, shift, offset, epsilon = norm or (out, out, 0.0, 0.0)
-    columns = MANY_COLUMNS if outputs >= MANY else COLUMNS
-    splits = _splits(inputs, outputs, x.dtype)
+    tiles = TILES[x.dtype]
+    columns = tiles.many_columns if outputs >= MANY else tiles.columns
+    splits = 1 if outputs >= MANY or inputs % tiles.split else inputs // tiles.split
+    together = tiles.normed_inputs if norm else tiles.inputs
     grid = triton.cdiv(rows, ROWS), triton.cdiv(outputs, columns), splits
     parts, meetings = out, out
     if splits > 1:
@@ -164,15 +184,10 @@ def project(
         rows, len(added), epsilon, INPUTS=inputs, OUTPUTS=outputs, SPLITS=splits,
         HAS_BIAS=bias is not None, NORM=norm is not None, OFFSET=offset, SILU=silu,
         HAS_RESIDUAL=residual is not None, BLOCK_ROWS=ROWS, BLOCK_COLUMNS=columns,
-        BLOCK_INPUTS=min(triton.next_power_of_2(inputs), INPUTS), PRECISION=_precision(x),
+        BLOCK_INPUTS=min(triton.next_power_of_2(inputs), together), PRECISION=_precision(x),
         num_warps=WARPS, num_stages=STAGES,
     )  # fmt: skip
     return out.view(*x.shape[:-1], outputs)
-
-
-def _splits(inputs: int, outputs: int, kind: torch.dtype) -> int:
-    longest = SPLIT[kind]
-    return 1 if outputs >= MANY or inputs % longest else inputs // longest
 
 
 def _meetings_of(weight: Tensor, tiles: int) -> Tensor:
@@ -194,11 +209,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     out = torch.empty(batch, queries, heads * size, device=query.device, dtype=query.dtype)
     shared = [0 if len(t) == 1 else t.stride(0) for t in (key, value)]
     block = max(16, triton.next_power_of_2(keys))
+    warps = TILES[query.dtype].key_warps if block >= MANY_KEYS else WARPS
     _attend_kernel[batch * heads, triton.cdiv(queries, QUERIES)](
         query, key, value, out, heads, queries, keys, size**-0.5,
         *query.stride()[:3], shared[0], *key.stride()[1:3], shared[1], *value.stride()[1:3],
         SIZE=size, BLOCK_QUERIES=QUERIES, BLOCK_KEYS=block,
-        PRECISION=_precision(query), num_warps=2 * WARPS if block >= MANY_KEYS else WARPS,
+        PRECISION=_precision(query), num_warps=warps,
     )  # fmt: skip
     return out
 

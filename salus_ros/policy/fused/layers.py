@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,25 +34,18 @@ def fused(on: bool = True) -> Iterator[None]:
         _fused.reset(token)
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """A linear layer without a module: weight [out, in], bias [out]."""
 
     weight: Tensor
     bias: Tensor | None
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """[..., in] -> [..., out]."""
-        result: Tensor = functional.linear(x, self.weight, self.bias)
-        return result
 
-
-Layer = Callable[[Tensor], Tensor]
+Layer = Callable[[Tensor], Tensor] | Weights
 """An nn.Linear, Weights, or what stands in for one: low-bit layers run by themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Norm:
+class Norm(NamedTuple):
     """A layer norm's scale and shift [..., width]; `moved`: they come on top of a plain one.
 
     Then the norm is multiplied with 1 + scale, as a flow's time does.
@@ -67,7 +60,7 @@ class Norm:
         """Scale, shift, what is added to the scale, epsilon."""
         return self.scale, self.shift, float(self.moved), self.epsilon
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def of(self, x: Tensor) -> Tensor:
         """[..., width], likewise."""
         width = x.shape[-1:]
         if not self.moved:
@@ -99,7 +92,8 @@ def project(
 
         how = norm.numbers() if norm else None
         return kernels.project(x, weights.weight, weights.bias, how, silu, residual)
-    y = layer(x if norm is None else norm(x))
+    x = x if norm is None else norm.of(x)
+    y = functional.linear(x, *layer) if isinstance(layer, Weights) else layer(x)
     y = functional.silu(y) if silu else y
     y = y if dropout is None else dropout(y)
     return y if residual is None else residual + y
@@ -120,6 +114,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _takes(x: Tensor) -> bool:
+    if torch.compiler.is_compiling():  # a compiler makes its own kernels
+        return False
     wanted = _fused.get() and x.is_cuda and x.dtype in TYPES
     if not wanted or (torch.is_grad_enabled() and x.requires_grad):
         return False

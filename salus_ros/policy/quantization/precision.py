@@ -108,10 +108,12 @@ def _torchao_config(kind: str, device: torch.device) -> Any:
     from torchao.dtypes import Int4CPULayout, TensorCoreTiledLayout  # noqa: PLC0415
     from torchao.quantization import Int4WeightOnlyConfig, Int8WeightOnlyConfig  # noqa: PLC0415
 
+    # Its settings for a compiler would let all of the process's float32 products be less exact.
+    alone = {"set_inductor_config": False, "version": 1}
     if kind == "int8":
-        return Int8WeightOnlyConfig(version=1)
+        return Int8WeightOnlyConfig(**alone)
     layout = TensorCoreTiledLayout() if device.type == "cuda" else Int4CPULayout()
-    return Int4WeightOnlyConfig(group_size=TORCHAO_GROUP, layout=layout, version=1)
+    return Int4WeightOnlyConfig(group_size=TORCHAO_GROUP, layout=layout, **alone)
 
 
 def make_exact(module: nn.Module) -> None:
