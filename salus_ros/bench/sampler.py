@@ -52,6 +52,9 @@ class Timing:
     problem: str = ""
 
 
+PRECISIONS = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
+
+
 class Case(NamedTuple):
     """A model to time, its inputs, and what its weights take up."""
 
@@ -82,20 +85,18 @@ def bandwidth(device: str) -> float | None:
 
 
 def measure(
-    device: str, repeats: int, compiled: bool, bytes_a_second: float | None
+    device: str, precision: str, modes: tuple[str, ...], repeats: int, speed: float | None
 ) -> Iterator[Timing]:
-    """Time all models in all modes; those that this machine can't run say so.
+    """Time all models in these modes; those that this machine can't run say so.
 
-    In float32, on CUDA in bfloat16 as well.
+    speed: bytes a second that memory is read with, None where it isn't known.
     """
-    precisions = ("float32", "bfloat16") if device == "cuda" else ("float32",)
     with torch.no_grad():
-        for precision in precisions:
-            for case in _cases(torch.device(device), precision):
-                expected = EagerSampler(case.step, STEPS)(case.noise, case.held)
-                for mode in MODES:
-                    timing = _timed(case, mode, expected, repeats, compiled)
-                    yield _beside_reading(timing, case, bytes_a_second)
+        for case in _cases(torch.device(device), precision):
+            expected = EagerSampler(case.step, STEPS)(case.noise, case.held)
+            for mode in modes:
+                timing = _timed(case, mode, expected, repeats)
+                yield _beside_reading(timing, case, speed)
 
 
 def _cases(device: torch.device, precision: str) -> Iterator[Case]:
@@ -119,13 +120,13 @@ def _cases(device: torch.device, precision: str) -> Iterator[Case]:
         yield Case(f"shipped, {batch} samples", precision, step, noise, held, held_bytes)
 
 
-def _beside_reading(timing: Timing, case: Case, bytes_a_second: float | None) -> Timing:
-    if bytes_a_second is None or timing.problem:
+def _beside_reading(timing: Timing, case: Case, speed: float | None) -> Timing:
+    if speed is None or timing.problem:
         return timing
-    return replace(timing, of_reading=timing.per_step * 1e-3 * bytes_a_second / case.weight_bytes)
+    return replace(timing, of_reading=timing.per_step * 1e-3 * speed / case.weight_bytes)
 
 
-def _timed(case: Case, mode: str, expected: Tensor, repeats: int, compiled: bool) -> Timing:
+def _timed(case: Case, mode: str, expected: Tensor, repeats: int) -> Timing:
     noise, held, cuda = case.noise, case.held, case.noise.is_cuda
     nothing = Timing(case.model, case.precision, mode, len(noise))
     if mode == "traced" and cuda:
@@ -133,8 +134,6 @@ def _timed(case: Case, mode: str, expected: Tensor, repeats: int, compiled: bool
     if mode in CUDA_ONLY and not cuda:
         # Of a compiler's tuning a CPU has nothing: its library has tuned these kernels already.
         return replace(nothing, problem="needs CUDA")
-    if mode in ("compiled", "max-autotune") and not compiled:
-        return replace(nothing, problem="left out (--no-compiled)")
     if mode in ("compiled", "max-autotune") and cuda and case.model != REFERENCE:
         return replace(nothing, problem="left out: it takes minutes, and the reference tells")
     try:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from salus_ros.cli.errors import UserError
+from salus_ros.cli.errors import USAGE, UserError
 from salus_ros.cli.options import JsonFile
 from salus_ros.cli.output import write_json
 
@@ -20,9 +20,10 @@ def sampler(
     json_file: JsonFile = "",
     repeats: Annotated[int, typer.Option(min=10, help="Timed calls of each.")] = 200,
     device: Annotated[str, typer.Option(help="cpu or cuda; empty: CUDA where there is one.")] = "",
-    compiled: Annotated[
-        bool, typer.Option(help="Time torch.compile, too, which takes a minute to compile.")
-    ] = True,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16; empty: all.")] = "",
+    modes: Annotated[
+        str, typer.Option(help="Of eager, traced, compiled, max-autotune, captured, fused.")
+    ] = "",
 ) -> None:
     """Time the flow sampler: eager, compiled, and captured as a CUDA graph.
 
@@ -39,15 +40,19 @@ def sampler(
     from salus_ros.bench.provenance import provenance
 
     device = bench.use_device(device)
+    if device not in bench.PRECISIONS:
+        raise UserError(f"--device: '{device}' is not of {', '.join(bench.PRECISIONS)}", USAGE)
     console = Console(stderr=json_file == "-")
-    precisions = ("float32", "bfloat16") if device == "cuda" else ("float32",)
+    precisions = _chosen(precision, bench.PRECISIONS[device])
+    chosen = _chosen(modes, bench.MODES)
     timings: list[bench.Timing] = []
     try:
         with console.status("timing") as status:
             speed = bench.bandwidth(device)
-            for timing in bench.measure(device, repeats, compiled, speed):
-                status.update(f"timed {timing.model}, {timing.precision}, {timing.mode}")
-                timings.append(timing)
+            for name in precisions:
+                for timing in bench.measure(device, name, chosen, repeats, speed):
+                    status.update(f"timed {timing.model}, {timing.precision}, {timing.mode}")
+                    timings.append(timing)
             chunks = [bench.chunk_latency(device, name, repeats) for name in precisions]
     except CheckpointError as error:
         raise UserError(str(error)) from error
@@ -57,8 +62,19 @@ def sampler(
         console.print(f"whole chunk, {where}: p50 {chunk['p50_ms']} ms, p99 {chunk['p99_ms']} ms")
     if json_file:
         rows = [bench.row(timing) for timing in timings]
+        command = f"salus bench sampler --device {device} --precision {','.join(precisions)} "
+        command += f"--modes {','.join(chosen)} --repeats {repeats}"
         content = {"device": device, "bytes_a_second": speed, "timings": rows, "chunks": chunks}
-        write_json(json_file, {"benchmark": "sampler", **content, **provenance(device)})
+        told = {"benchmark": "sampler", "command": command}
+        write_json(json_file, {**told, **content, **provenance(device)})
+
+
+def _chosen(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip()) or known
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"'{unknown[0]}' is not of {', '.join(known)}", USAGE)
+    return names
 
 
 def _table(device: str, timings: list[Timing]) -> Table:
