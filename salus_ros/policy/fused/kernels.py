@@ -44,7 +44,7 @@ class Tiles(NamedTuple):
 
 
 _FULL = Tiles(columns=32, many_columns=64, inputs=128, normed_inputs=128, split=256, key_warps=8)
-_HALF = Tiles(columns=32, many_columns=64, inputs=128, normed_inputs=512, split=512, key_warps=8)
+_HALF = Tiles(columns=32, many_columns=64, inputs=128, normed_inputs=256, split=512, key_warps=8)
 TILES = {torch.float32: _FULL, torch.bfloat16: _HALF, torch.float16: _HALF}
 
 _meetings = WeakTensorKeyDictionary()
