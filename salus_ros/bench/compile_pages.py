@@ -13,7 +13,9 @@ MOST_ROWS = 12
 COLUMNS = ("latency_p50", "latency_p99", "weights_mb", "rmse", "age")
 
 
-def _of_file(name: str, make: Callable[[Any], str]) -> Callable[[Mapping[str, Any]], str]:
+def of_file(name: str, make: Callable[[Any], str]) -> Callable[[Mapping[str, Any]], str]:
+    """What a result file says, with its hardware, commit and command; or that it is missing."""
+
     def block(results: Mapping[str, Any]) -> str:
         if name not in results:
             return f"Not measured yet: no `results/{name}.json`."
@@ -29,6 +31,10 @@ def _of_file(name: str, make: Callable[[Any], str]) -> Callable[[Mapping[str, An
     return block
 
 
+def _ms(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.2f}"
+
+
 def _quantization(result: Any) -> str:
     rows = [
         [name, row["problem"], "", "", ""]
@@ -38,8 +44,8 @@ def _quantization(result: Any) -> str:
             f"{row['weights_mb']:.2f}",
             f"{row['times_smaller']:.2f}",
             f"{row['action_error'] * 100:.2f} %",
-            f"{row['latency_p50']:.0f} ({row['latency_p50_range'][0]:.0f} to "
-            f"{row['latency_p50_range'][1]:.0f})",
+            f"{_ms(row['latency_p50'])} ({_ms(row['latency_p50_range'][0])} to "
+            f"{_ms(row['latency_p50_range'][1])})",
         ]
         for name, row in result["precisions"].items()
     ]
@@ -55,7 +61,7 @@ def _name(entry: Any) -> str:
 def _value(entry: Any, axis: str) -> str:
     value, interval = entry["axes"][axis], entry["intervals"].get(axis)
     if interval and axis.startswith("latency"):
-        return f"{value:.1f} ({interval[0]:.1f} to {interval[1]:.1f})"
+        return f"{_ms(value)} ({_ms(interval[0])} to {_ms(interval[1])})"
     return f"{value:.4g}"
 
 
@@ -120,8 +126,10 @@ def _staleness(result: Any) -> str:
     )
 
 
-quantization = _of_file("quantization", _quantization)
-flow = _of_file("compile_flow", _compiled)
-reference = _of_file("compile_reference", _compiled)
-verified = _of_file("compile_verify", _verified)
-staleness = _of_file("staleness", _staleness)
+quantization = of_file("quantization", _quantization)
+quantization_gpu = of_file("quantization_h200", _quantization)
+flow = of_file("compile_flow", _compiled)
+reference = of_file("compile_reference", _compiled)
+reference_gpu = of_file("compile_reference_h200", _compiled)
+verified = of_file("compile_verify", _verified)
+staleness = of_file("staleness", _staleness)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from salus_ros.bench import compile_pages, early_exit_page, readme_rows
+from salus_ros.bench import compile_pages, early_exit_page, readme_rows, speed_pages
 from salus_ros.bench.markdown import filled
 
 Results = Mapping[str, Any]
@@ -17,10 +17,20 @@ BLOCKS: Mapping[str, Mapping[str, Callable[[Results], str]]] = {
     "README.md": {"results": readme_rows.table},
     "docs/compile.md": {
         "results-quantization": compile_pages.quantization,
+        "results-quantization-gpu": compile_pages.quantization_gpu,
         "results-flow": compile_pages.flow,
         "results-reference": compile_pages.reference,
+        "results-reference-gpu": compile_pages.reference_gpu,
         "results-verify": compile_pages.verified,
         "results-staleness": compile_pages.staleness,
+    },
+    "docs/policy.md": {
+        "results-sampler-cpu": speed_pages.sampler_cpu,
+        "results-sampler-gpu": speed_pages.sampler_gpu,
+    },
+    "docs/lerobot.md": {
+        "results-smolvla-cpu": speed_pages.smolvla_cpu,
+        "results-smolvla-gpu": speed_pages.smolvla_gpu,
     },
     "docs/early_exit.md": {
         "results-settings": early_exit_page.settings,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from salus_ros.bench.markdown import table as markdown_table
+from salus_ros.bench.speed_pages import by_case
 
 
 class Row(NamedTuple):
@@ -78,14 +79,35 @@ def _never_dry(result: Any) -> str:
     )
 
 
+def _sampler(result: Any) -> str:
+    parts = []
+    for (model, precision), modes in by_case(result).items():
+        eager = modes["eager"]["p50"]
+        faster = ", ".join(
+            f"{name} {row['per_step']:.3f} ms a step ({eager / row['p50']:.1f}x eager)"
+            for name, row in modes.items()
+            if name in ("captured", "fused")
+        )
+        parts.append(f"{model}, {precision}: {faster}")
+    return "; ".join(parts)
+
+
+def _chunk_latency(result: Any) -> str:
+    (chunk,) = result["chunks"]
+    return (
+        f"p50 {chunk['p50_ms']:.1f} ms, p99 {chunk['p99_ms']:.1f} ms of a chunk, "
+        f"{chunk['samples']} samples included"
+    )
+
+
 def _smolvla(result: Any) -> str:
     parts = []
     for timing in result["timings"]:
         if timing["way"] != "lerobot":
             parts.append(
-                f"{timing['size']}, {timing['way']}, {timing['samples']} samples: "
-                f"{timing['median_ms']:.0f} ms, {timing['times_stock']:.2f}x LeRobot's speed, "
-                f"largest difference {timing['largest_difference']:.1g}"
+                f"{timing['size']}, {timing['precision']}, {timing['way']}, {timing['samples']} "
+                f"samples: {timing['median_ms']:.0f} ms, {timing['times_stock']:.2f}x LeRobot's "
+                f"speed, largest difference {timing['largest_difference']:.1g}"
             )
     return "; ".join(parts)
 
@@ -295,6 +317,12 @@ ROWS = (
         "--latency 0.2 --minutes 10"),
     Row("smolvla_cpu", "SmolVLA with random weights, images to actions, against LeRobot's own",
         _smolvla, "salus bench smolvla"),
+    Row("bench_sampler", "chunks of the shipped policy on one core", _chunk_latency,
+        "salus bench sampler"),
+    Row("bench_sampler_h200", "flow steps as a CUDA graph, NVIDIA H200", _sampler,
+        "salus bench sampler --device cuda"),
+    Row("smolvla_h200", "SmolVLA, NVIDIA H200, images to actions, against LeRobot's own",
+        _smolvla, "salus bench smolvla --device cuda"),
     Row("early_exit", "early exit in the shipped policy, `certified`", _early_exit,
         "salus evaluate early-exit --data DIR"),
     Row("predictor_evaluation", "failure predictor on episodes that it never saw", _predictor,
@@ -323,10 +351,14 @@ ROWS = (
         "chrt -f 10 salus bench signals"),
     Row("quantization", "reference expert of 25.5 M in low bits", _low_bit,
         "salus bench quantization"),
+    Row("quantization_h200", "the same, NVIDIA H200", _low_bit,
+        "salus bench quantization --device cuda"),
     Row("compile_flow", "compiler's picks for the shipped policy", _compile,
         "salus compile --policy flow --preset all"),
     Row("compile_reference", "compiler's picks for the reference expert", _compile,
         "salus compile --policy reference --preset all"),
+    Row("compile_reference_h200", "the same, NVIDIA H200", _compile,
+        "salus compile --policy reference --device cuda"),
     Row("compile_verify", "the same files measured again in fresh processes", _verified,
         "salus compile --verify deploys/*.yaml"),
     Row("staleness", "success against execution horizon and delay", _staleness,

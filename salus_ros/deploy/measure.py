@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from salus_ros.deploy.energy import find_meter
+from salus_ros.deploy.energy import Meter, find_meter
 from salus_ros.deploy.levers import Levers
 from salus_ros.deploy.parity import break_kernel, cosine_of, parity, relative_rmse
 from salus_ros.deploy.subject import Built, Subject
@@ -22,6 +22,8 @@ from salus_ros.policy.quantization.precision import compute_type
 PARITY_INPUTS = 8
 """Inputs that the exact twin is run on: it is slow, and a broken kernel shows at once."""
 MEGA = 1e6
+METERED = 2.0
+"""Time over which energy is counted [s]: a GPU's counter goes on about ten times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +74,25 @@ def time_calls(subject: Subject, levers: Levers, plan: Plan) -> dict[str, Any]:
     built = subject.build(levers)
     built.warm_up()
     _chunks(built, min(PARITY_INPUTS, subject.inputs))  # every branch once, with real inputs
-    meter = find_meter(subject.device)
-    if meter:
-        meter.start()
     _, times = _chunks(built, plan.calls)
-    joules = meter.stop() if meter else None
     return {
         "latency_p50": float(np.median(times)),
         "latency_p99": float(np.percentile(times, 99)),
         "peak_memory_mb": _peak_memory(subject.device),
-        "joules": None if joules is None else joules / plan.calls,
+        "joules": _joules_a_call(built, find_meter(subject.device)),
     }
+
+
+def _joules_a_call(built: Built, meter: Meter | None) -> float | None:
+    if meter is None:
+        return None
+    calls, begin = 0, time.perf_counter()
+    meter.start()
+    while time.perf_counter() - begin < METERED:
+        built(calls)
+        calls += 1
+    joules = meter.stop()
+    return None if joules is None else joules / calls
 
 
 def _chunks(built: Built, count: int) -> tuple[FloatArray, FloatArray]:

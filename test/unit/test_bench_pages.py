@@ -53,10 +53,9 @@ def test_result_files_tell_their_hardware_versions_and_commit():
 
 @pytest.fixture
 def copy(tmp_path):
-    shutil.copy(ROOT / "README.md", tmp_path)
     (tmp_path / "docs").mkdir()
-    for page in ("compile.md", "early_exit.md"):
-        shutil.copy(ROOT / "docs" / page, tmp_path / "docs")
+    for page in BLOCKS:
+        shutil.copy(ROOT / page, tmp_path / page)
     shutil.copytree(ROOT / "results", tmp_path / "results")
     return tmp_path
 
