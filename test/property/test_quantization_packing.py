@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from salus_ros.policy.quantization.linear import grouped_linear
 from salus_ros.policy.quantization.packing import (
     BITS,
-    LARGEST_CODE,
+    LARGEST,
     LEAST_WEIGHT,
     QuantizationError,
     codes_of,
@@ -36,14 +36,15 @@ def test_no_weight_is_off_by_more_than_half_its_scale(weight, bits):
     scale = packed.scales.double().repeat_interleave(group, 0).T
     off = (unpack(packed).double() - weight.double()).abs()
     assert bool((off <= scale / 2 * (1 + 1e-5) + LEAST_WEIGHT).all())
-    assert int(codes_of(packed).abs().max()) <= LARGEST_CODE[bits]
+    assert -(2 ** (bits - 1)) <= int(codes_of(packed).min())
+    assert int(codes_of(packed).max()) < 2 ** (bits - 1)
 
 
 @given(weights(), st.sampled_from(BITS))
 def test_a_scale_is_no_coarser_than_its_largest_weight_asks_for(weight, bits):
     packed = pack(weight, bits)
     grouped = weight.double().view(len(weight), *(-1, group_of(weight.shape[1])))
-    finest = grouped.abs().amax(-1).T / LARGEST_CODE[bits]
+    finest = grouped.abs().amax(-1).T / LARGEST[bits]
     assert bool((packed.scales.double() <= finest * 1.01).all())
 
 

@@ -1,8 +1,10 @@
 """Low-bit weights with a scale per group of inputs, symmetric around zero.
 
 A weight [out, in] is cut along its inputs into groups of up to 128. Each group of each output has
-one scale, and codes of 8 bits (-127 to 127) or 4 bits (-7 to 7); weight = code * scale. Codes lie
-group by group, since both kernels multiply one group at a time and apply its scale to the sum.
+one scale, and codes of 8 bits (-128 to 127) or 4 bits (-8 to 7); weight = code * scale. The largest
+weight is 7.5 (127.5) scales, so all 16 codes are of use, a positive one of that size is off by the
+half scale that any may be, and zero stays zero. Codes lie group by group, since both kernels
+multiply one group at a time and apply its scale to the sum.
 Two codes of 4 bits share a byte: the low half holds the group's first half of inputs, the high
 half its second, each plus 8. So a kernel needs no interleaving.
 """
@@ -15,7 +17,8 @@ import torch
 from torch import Tensor
 
 BITS = (8, 4)
-LARGEST_CODE = {8: 127, 4: 7}
+LARGEST = {8: 127.5, 4: 7.5}
+"""Of a group's weights, in units of its scale."""
 GROUPS = (128, 64, 32)
 """Sizes of a group; the largest that divides the inputs is used."""
 ROUND_UP = 1.0 + 2.0**-8
@@ -61,13 +64,13 @@ def pack(weight: Tensor, bits: int) -> Packed:
         raise QuantizationError(f"{bits} bits: 8 and 4 are known")
     if not bool(torch.isfinite(weight).all()):
         raise QuantizationError("the weight holds numbers that are not finite")
-    group, largest = group_of(weight.shape[1]), LARGEST_CODE[bits]
+    group, largest = group_of(weight.shape[1]), LARGEST[bits]
     grouped = weight.float().view(len(weight), -1, group).transpose(0, 1)
     size = grouped.abs().amax(-1)
     scales = torch.where(size < LEAST_WEIGHT, 0.0, size / largest * ROUND_UP).bfloat16()
     steps = torch.where(scales == 0, 1.0, scales.float())
     codes = torch.where(scales[..., None] == 0, 0.0, grouped / steps[..., None])
-    codes = codes.round().clamp(-largest, largest).to(torch.int8)
+    codes = codes.round().clamp(-largest - 0.5, largest - 0.5).to(torch.int8)
     return Packed((codes if bits == 8 else _paired(codes)).contiguous(), scales.contiguous())
 
 
