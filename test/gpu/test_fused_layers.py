@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from salus_ros.policy.cuda_graph import Captured
 from salus_ros.policy.flow.checkpoint import load_checkpoint
 from salus_ros.policy.flow.flow import ExpertStep, held_of
 from salus_ros.policy.flow.prefix_graph import PrefixGraph
@@ -85,6 +86,18 @@ def test_a_fused_chunk_is_eagers_and_exactly_again_when_replayed(case, kind):
             assert torch.equal(graph(other, held), alike)
             assert not torch.equal(alike, plain(other, held)), "the kernels were not used"
         assert apart(graph(noise, held) - noise, (expected - noise).double()) < KINDS[kind]
+
+
+def test_a_graph_goes_on_after_the_same_weights_took_more_rows():
+    weights = Weights(draw(64, 2048), None)
+    few, many = draw(50, 2048, seed=1), draw(3000, 2048, seed=2)
+    with torch.no_grad(), fused():
+        graph = Captured(lambda: project(weights, few))
+        expected = project(weights, few)
+        project(weights, many)
+        torch.full((1 << 20,), 7, device="cuda", dtype=torch.int32)  # where they might have lain
+        for _ in range(3):
+            assert torch.equal(graph(), expected)
 
 
 def test_a_captured_prefix_is_the_networks_own():

@@ -45,5 +45,13 @@ def of_attention(batch, heads, queries, keys, size, shared):
     return apart(kernels.attend(query, *pair), attend(query, *pair))
 
 
+def counters_stay(weight):
+    """A graph that was captured with them goes on to use them."""
+    few = kernels._meetings_of(weight, 4)
+    assert kernels._meetings_of(weight, 400) is not few
+    return kernels._meetings_of(weight, 4) is few
+
+
+assert counters_stay(torch.zeros(2, 2)), "counters were replaced"
 found = [[*case, norm, of_layer(*case, norm)] for case in LAYERS for norm in ("", "norm", "moved")]
 print(json.dumps(found + [[*case, of_attention(*case)] for case in HEADS]))

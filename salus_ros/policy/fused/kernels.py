@@ -191,12 +191,16 @@ def project(
 
 
 def _meetings_of(weight: Tensor, tiles: int) -> Tensor:
-    """Counters of a weight's own: layers that run side by side never meet in one."""
-    found = _meetings.get(weight)
-    if found is None or len(found) < tiles:
-        found = torch.zeros(tiles, dtype=torch.int32, device=weight.device)
-        _meetings[weight] = found
-    return found
+    """Counters of a weight's own: layers that run side by side never meet in one.
+
+    Shorter ones stay where longer ones are needed: a captured graph counts in them.
+    """
+    known: list[Tensor] = _meetings.setdefault(weight, [])
+    for counters in known:
+        if len(counters) >= tiles:
+            return counters
+    known.append(torch.zeros(tiles, dtype=torch.int32, device=weight.device))
+    return known[-1]
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
