@@ -26,6 +26,9 @@ def compile_policy(
     policy: Annotated[
         str, typer.Option(help="flow, reference (25.5 M parameters), or a policy's folder.")
     ] = "flow",
+    mapping: Annotated[
+        str, typer.Option(help="Of a LeRobot policy: file that maps its features to the robot.")
+    ] = "",
     minimize: Annotated[str, typer.Option(help="Axis to make as small as can be.")] = "",
     most: Annotated[
         list[str] | None, typer.Option("--max", help="AXIS=VALUE; may be repeated.")
@@ -86,10 +89,10 @@ def compile_policy(
         budgets = work.with_study(budgets, staleness_study)
         job = work.Job(
             policy, device, inputs, calls, processes, parse_levers(lever or []),
-            cache or work.cache_folder(), fresh,
+            cache or work.cache_folder(), fresh, mapping,
         )  # fmt: skip
         _compile(console, job, budgets, (out, json_file, report))
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
 
 

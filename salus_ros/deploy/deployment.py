@@ -14,9 +14,9 @@ from salus_ros.deploy.machine import differences, this_machine
 from salus_ros.policy.description import sha256
 
 FORMAT = 1
-WEIGHTS = "policy.safetensors"
+WEIGHTS = {"flow": "policy.safetensors", "lerobot": "model.safetensors"}
 SHIPPED = Path(__file__).parents[1] / "policy" / "flow" / "weights"
-"""Both as in policy/flow/checkpoint.py, which needs torch."""
+"""As in policy/flow/checkpoint.py and policy/lerobot/loading.py, which need torch."""
 HEAD = "# Made by `salus compile`; parameter `deploy` of vla_policy. Measured on what it names.\n"
 
 
@@ -58,7 +58,10 @@ class Deployment:
     def check_weights(self) -> None:
         """Raises CompileError for weights that it wasn't made with."""
         checkpoint = str(self.options.get("checkpoint") or "")
-        file = (Path(checkpoint) if checkpoint else SHIPPED) / WEIGHTS
+        name = WEIGHTS.get(self.policy)
+        if name is None:
+            raise CompileError(f"it is for policy '{self.policy}', which no node runs")
+        file = (Path(checkpoint) if checkpoint else SHIPPED) / name
         if not file.is_file():
             raise CompileError(f"{file}, which it was compiled for, is not there")
         if sha256(file) != self.digest:

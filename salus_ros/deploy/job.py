@@ -34,11 +34,12 @@ class Job:
     levers: Mapping[str, Sequence[str]]
     cache: Path
     fresh: bool = False
+    mapping: str = ""
     subject: Subject = field(init=False)
 
     def run(self, budgets: Mapping[str, Budget], say: Say) -> dict[str, Any]:
         """Search and conclude. Raises CompileError, or what loading the policy raises."""
-        self.subject = make_subject(self.policy, self.device, self.inputs)
+        self.subject = make_subject(self.policy, self.device, self.inputs, self.mapping)
         grid = self.subject.grid().restricted(self.levers)
         machine, versions = this_machine(self.subject.device), all_versions()
         search = Search(

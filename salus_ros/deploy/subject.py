@@ -74,8 +74,11 @@ def samplers_of(device: str) -> tuple[tuple[str, ...], dict[str, str]]:
     return ("eager", "traced"), {"sampler=graph": "CUDA graphs need CUDA"}
 
 
-def make_subject(policy: str, device: str, inputs: int) -> Subject:
-    """A policy by its name or folder. Raises CompileError, or what its loading raises."""
+def make_subject(policy: str, device: str, inputs: int, mapping: str = "") -> Subject:
+    """A policy by its name or folder. Raises CompileError, or what its loading raises.
+
+    mapping: file that says how a LeRobot policy fits the robot.
+    """
     device = _device(device)
     if policy == "reference":
         from salus_ros.deploy.reference_subject import ReferenceSubject  # noqa: PLC0415
@@ -85,10 +88,24 @@ def make_subject(policy: str, device: str, inputs: int) -> Subject:
         from salus_ros.deploy.flow_subject import make_flow_subject  # noqa: PLC0415
 
         return make_flow_subject("" if policy == "flow" else policy, device, inputs)
+    folders = Path(policy), Path(policy) / "pretrained_model"
+    if any((folder / "config.json").is_file() for folder in folders):
+        return _lerobot(policy, mapping, device, inputs)
     raise CompileError(
         f"policy '{policy}' is neither flow, reference, nor a folder with a flow policy's "
-        "policy.json: others have no levers"
+        "policy.json or a LeRobot policy's config.json"
     )
+
+
+def _lerobot(folder: str, mapping: str, device: str, inputs: int) -> Subject:
+    try:
+        from salus_ros.deploy.lerobot_subject import make_lerobot_subject  # noqa: PLC0415
+    except ImportError as error:
+        raise CompileError(
+            f"{folder} is a LeRobot policy, and {error.name or error} is not installed: run make "
+            ".venv/.lerobot"
+        ) from error
+    return make_lerobot_subject(folder, mapping, device, inputs)
 
 
 def _device(name: str) -> str:

@@ -36,7 +36,8 @@ def subject_of(deployment: Deployment) -> Subject:
     """The policy that a deployment is of. Raises CompileError for other weights."""
     checkpoint = str(deployment.options.get("checkpoint") or "")
     inputs = int(deployment.plan["inputs"])
-    subject = make_subject(checkpoint or deployment.policy, deployment.device, inputs)
+    mapping = str(deployment.options.get("mapping") or "")
+    subject = make_subject(checkpoint or deployment.policy, deployment.device, inputs, mapping)
     if subject.digest != deployment.digest:
         raise CompileError("it was compiled for other weights: run `salus compile` again")
     return subject

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-PRELOADED = ["salus_ros.deploy.measure", "salus_ros.deploy.flow_subject"]
-"""Imported once, in the process that the measuring ones are forked from."""
+PRELOADED = "salus_ros.deploy.measure"
+"""Imported once, with what the first subject needs, in the process that others are forked from."""
 
 Result = dict[str, Any]
 """What was measured, or `problem`: why it could not be."""
@@ -51,7 +51,8 @@ def _end_with_parent() -> None:
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Result:
     """`value`: what the function returns, or `problem`."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    modules = {type(argument).__module__ for argument in arguments}
+    context.set_forkserver_preload([PRELOADED, *(m for m in modules if m.startswith("salus_ros"))])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(theirs, function, arguments), daemon=True)
     process.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from salus_ros.signals.distribution import distribution_of_samples
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "bfloat16")
+SAMPLERS = ("", "eager", "graph")
 WARM_UP_RUNS = 2
 
 
@@ -61,6 +63,8 @@ class LeRobotBackend:
         action_samples: int = 8,
         dropout_passes: int = 0,
         seed: int = 0,
+        flow_steps: int = 0,
+        sampler: str = "",
     ) -> None:
         for name, value in (("checkpoint", checkpoint), ("mapping", mapping)):
             if not value:
@@ -75,13 +79,31 @@ class LeRobotBackend:
         check(self._loaded, self._mapping, self._layout)
         _refuse_dropout(self._loaded.config.type, dropout_passes)
         _set_precision(self._loaded, precision)
-        self._runner = self._make_runner(action_samples, seed)
+        _set_steps(self._loaded.config, flow_steps)
+        if sampler not in SAMPLERS:
+            raise CheckpointError(f"sampler is '{sampler}': allowed is {', '.join(SAMPLERS[1:])}")
+        self._noise, self._graphs = (action_samples, seed), sampler != "eager"
+        self._runner = self._make_runner()
         self._range = action_range(self._loaded.postprocess)
         self._window = execution_horizon
         self._time_step = nanoseconds(1.0 / self._mapping.rate)
         self.cameras: tuple[str, ...] = tuple(self._mapping.cameras)
 
-    def _make_runner(self, samples: int, seed: int) -> Runner:
+    @property
+    def policy(self) -> Any:
+        """LeRobot's own, with its configuration."""
+        return self._loaded.policy
+
+    def make_exact(self) -> None:
+        """Go over to plain float32 arithmetic with the same weights, one operation at a time.
+
+        For comparison with what this policy would run as.
+        """
+        self.policy.float()
+        self._graphs = False
+        self._runner = self._make_runner()
+
+    def _make_runner(self) -> Runner:
         policy, config = self._loaded.policy, self._loaded.config
         if config.type != "smolvla":
             return LeRobotRunner(policy)
@@ -91,7 +113,7 @@ class LeRobotBackend:
             return LeRobotRunner(policy)
         given = set(self._mapping.cameras.values())
         keys = tuple(key for key in config.image_features if key in given)
-        return SmolVLARunner(policy, keys, samples, seed)
+        return SmolVLARunner(policy, keys, *self._noise, self._graphs)
 
     def warm_up(self) -> None:
         """Run on blank images, capturing CUDA graphs on the way."""
@@ -113,20 +135,29 @@ class LeRobotBackend:
 
     def predict(self, observation: Observation) -> Prediction:
         """One chunk; its first row is due at the observation's stamp."""
+        return self.prediction(observation, self.draw(observation))
+
+    def draw(self, observation: Observation) -> Drawn:
+        """What the policy itself says, in its normalised units."""
         begin = time.perf_counter()
         batch = self._loaded.preprocess(self._frame(observation))
         prepared = time.perf_counter()
         drawn = self._runner(batch)
-        ran = time.perf_counter()
+        stages = {"preprocess": prepared - begin, **drawn.stage_seconds}
+        return replace(drawn, stage_seconds=stages)
+
+    def prediction(self, observation: Observation, drawn: Drawn) -> Prediction:
+        """What was drawn for an observation, in the robot's units."""
+        begin = time.perf_counter()
         samples = self._actions(drawn)
         prediction = Prediction(
             actions=self._layout.targets(samples[0], observation.joints),
             time_step=self._time_step,
             latent=_latent(drawn),
             distribution=self._distribution(samples),
+            stage_seconds=dict(drawn.stage_seconds),
         )
-        prediction.stage_seconds.update(preprocess=prepared - begin, **drawn.stage_seconds)
-        prediction.stage_seconds["postprocess"] = time.perf_counter() - ran
+        prediction.stage_seconds["postprocess"] = time.perf_counter() - begin
         return prediction
 
     def _frame(self, observation: Observation) -> dict[str, Any]:
@@ -207,3 +238,13 @@ def _set_precision(loaded: Checkpoint, precision: str) -> None:
         raise CheckpointError(f"precision '{precision}' is for SmolVLA; this is another policy")
     # What LeRobot keeps in float32, the projections of state, actions and time, stays so.
     loaded.policy.model.vlm_with_expert.to(torch.bfloat16)
+
+
+def _set_steps(config: Any, steps: int) -> None:
+    if not steps:
+        return
+    if config.type != "smolvla":
+        raise CheckpointError(f"flow_steps is {steps}: it is for SmolVLA, this is another policy")
+    if steps < 0:
+        raise CheckpointError(f"flow_steps is {steps}: at least 1 is needed")
+    config.num_steps = steps

@@ -62,6 +62,25 @@ def load_checkpoint(checkpoint: str, device: str = "cpu", vision_language: str =
             raise CheckpointError(f"{folder} can't be loaded: {line}") from error
 
 
+def folder_of(checkpoint: str) -> Path:
+    """Where a checkpoint lies. Raises as load_checkpoint does."""
+    folder, _ = _folder(checkpoint)
+    _refuse_foreign_files(folder)
+    return folder
+
+
+def read_config(folder: Path) -> Any:
+    """LeRobot's configuration of the policy in a folder, as it stands there.
+
+    Raises CheckpointError in one line.
+    """
+    try:
+        return PreTrainedConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        line = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{folder} can't be read: {line}") from error
+
+
 def _folder(checkpoint: str) -> tuple[Path, bool]:
     path = Path(checkpoint).expanduser()
     for folder in (path, path / "pretrained_model"):  # As LeRobot's training lays them out.

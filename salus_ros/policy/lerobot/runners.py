@@ -85,8 +85,10 @@ class SmolVLARunner:
     differ by what was seen alone.
     """
 
-    def __init__(self, policy: Any, image_keys: tuple[str, ...], samples: int, seed: int) -> None:
-        self._sampler = SmolVLASampler(policy, image_keys, samples)
+    def __init__(
+        self, policy: Any, image_keys: tuple[str, ...], samples: int, seed: int, graphs: bool = True
+    ) -> None:
+        self._sampler = SmolVLASampler(policy, image_keys, samples, graphs)
         self._dims = policy.config.action_feature.shape[0]
         draw = torch.Generator().manual_seed(seed)
         noise = torch.randn(self._sampler.noise_shape, generator=draw)
