@@ -58,7 +58,7 @@ def test_other_weights_are_refused(tmp_path):
         a_deployment().check_weights()
     with pytest.raises(CompileError, match="is not there"):
         a_deployment(options={"checkpoint": str(tmp_path)}).check_weights()
-    assert files.WEIGHTS == checkpoint.WEIGHTS
+    assert files.WEIGHTS["flow"] == checkpoint.WEIGHTS
     assert files.SHIPPED == checkpoint.SHIPPED
 
 
@@ -218,7 +218,7 @@ def test_limits_of_the_command_line():
         (["--minimize", "rmse", "--preset", "fastest"], "either --minimize or --preset"),
         (["--preset", "nowhere"], "one of 10_hz_cpu"),
         (["--preset", "10_hz_cpu", "--device", "cuda"], "is for device cpu"),
-        (["--policy", "scripted_expert"], "others have no levers"),
+        (["--policy", "scripted_expert"], "neither flow, reference, nor a folder"),
         (["--device", "tpu"], "cpu or cuda"),
         (["--staleness-study", "nowhere.json"], "no result of `salus evaluate staleness`"),
         (["--verify", "nowhere.yaml"], "can't be read"),

@@ -88,10 +88,13 @@ def test_a_search_writes_a_file_that_is_measured_again(smolvla_folder, mapping, 
     content = json.loads(result.read_text())
     assert content["policy"] == "lerobot" and content["picks"][0]["best"] is not None
     from salus_ros.deploy.deployment import read_deployment
+    from salus_ros.deploy.levers import CompileError
     from salus_ros.deploy.verify import subject_of
 
     deployment = read_deployment(out)
     deployment.check_weights()
+    with pytest.raises(CompileError, match="other weights"):
+        replace(deployment, digest="0" * 64).check_weights()
     assert subject_of(deployment).digest == content["digest"]
 
 
