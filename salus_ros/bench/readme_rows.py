@@ -82,6 +82,8 @@ def _never_dry(result: Any) -> str:
 def _sampler(result: Any) -> str:
     parts = []
     for (model, precision), modes in by_case(result).items():
+        if model == "shipped, 1 samples":
+            continue
         eager = modes["eager"]["p50"]
         faster = ", ".join(
             f"{name} {row['per_step']:.3f} ms a step ({eager / row['p50']:.1f}x eager)"
@@ -101,15 +103,17 @@ def _chunk_latency(result: Any) -> str:
 
 
 def _smolvla(result: Any) -> str:
+    """Of the largest size, with one sample."""
+    size = result["timings"][-1]["size"]
     parts = []
     for timing in result["timings"]:
-        if timing["way"] != "lerobot":
+        if timing["size"] == size and timing["samples"] == 1 and timing["way"] != "lerobot":
             parts.append(
-                f"{timing['size']}, {timing['precision']}, {timing['way']}, {timing['samples']} "
-                f"samples: {timing['median_ms']:.0f} ms, {timing['times_stock']:.2f}x LeRobot's "
-                f"speed, largest difference {timing['largest_difference']:.1g}"
+                f"{timing['precision']}, {timing['way']}: {timing['median_ms']:.0f} ms, "
+                f"{timing['times_stock']:.2f}x LeRobot's speed, largest difference "
+                f"{timing['largest_difference']:.1g}"
             )
-    return "; ".join(parts)
+    return f"{size} size; " + "; ".join(parts)
 
 
 def _early_exit(result: Any) -> str:
