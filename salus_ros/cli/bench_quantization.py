@@ -40,7 +40,10 @@ def quantization(
         content = bench.measure(device, inputs, Plan(calls, processes), status.update)
     console.print(_table(content))
     if json_file:
-        write_json(json_file, {"benchmark": "quantization", **content, **provenance(device)})
+        command = f"salus bench quantization --device {device} --inputs {inputs} "
+        command += f"--calls {calls} --processes {processes}"
+        told = {"benchmark": "quantization", "command": command}
+        write_json(json_file, {**told, **content, **provenance(device)})
 
 
 def _table(content: dict[str, Any]) -> Table:
