@@ -82,7 +82,7 @@ def _never_dry(result: Any) -> str:
 def _sampler(result: Any) -> str:
     parts = []
     for (model, precision), modes in by_case(result).items():
-        if model == "shipped, 1 samples":
+        if model == "shipped, 1 samples" or "eager" not in modes:
             continue
         eager = modes["eager"]["p50"]
         faster = ", ".join(
@@ -95,7 +95,7 @@ def _sampler(result: Any) -> str:
 
 
 def _chunk_latency(result: Any) -> str:
-    (chunk,) = result["chunks"]
+    chunk = result["chunks"][0]
     return (
         f"p50 {chunk['p50_ms']:.1f} ms, p99 {chunk['p99_ms']:.1f} ms of a chunk, "
         f"{chunk['samples']} samples included"

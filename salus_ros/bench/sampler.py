@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.cuda import OutOfMemoryError
+from torch.cuda import is_available as has_cuda
 
 from salus_ros.policy.flow.checkpoint import load_checkpoint
 from salus_ros.policy.flow.flow import ExpertStep, held_of
@@ -24,6 +26,7 @@ MODES = ("eager", "traced", "compiled", "max-autotune", "captured", "fused")
 CUDA_ONLY = ("max-autotune", "captured", "fused")
 WARM_UP = 5
 REFERENCE = "reference, 25.5 M"
+__all__ = ["OutOfMemoryError", "has_cuda", "measure"]
 COPIED = 2**31
 """Bytes that are copied to learn a GPU's bandwidth: many times its cache."""
 
@@ -138,7 +141,8 @@ def _timed(case: Case, mode: str, expected: Tensor, repeats: int) -> Timing:
         return replace(nothing, problem="left out: it takes minutes, and the reference tells")
     try:
         call = _callable(mode, case.step, noise, held)
-        result = call(noise, held)
+        for _ in range(WARM_UP):
+            result = call(noise, held)
         before = torch.cuda.memory_allocated() if cuda else 0
         times = _milliseconds(lambda: call(noise, held), repeats, cuda)
         growth = torch.cuda.memory_allocated() - before if cuda else None

@@ -21,11 +21,12 @@ def by_case(result: Any) -> Mapping[tuple[str, str], Mapping[str, Any]]:
 def _sampler(result: Any) -> str:
     rows = []
     for (model, precision), modes in by_case(result).items():
+        eager = modes.get("eager", {"p50": None})["p50"]
         for mode, row in modes.items():
             reading = row["of_reading"]
             rows.append([
                 model, precision, mode, f"{row['per_step']:.3f}",
-                f"{modes['eager']['p50'] / row['p50']:.2f}", f"{row['difference']:.1e}",
+                f"{eager / row['p50']:.2f}" if eager else "", f"{row['difference']:.1e}",
                 "" if row["replay_difference"] is None else f"{row['replay_difference']:g}",
                 "" if row["growth"] is None else str(row["growth"]),
                 "" if reading is None else f"{reading:.0f}",

@@ -42,6 +42,8 @@ def sampler(
     device = bench.use_device(device)
     if device not in bench.PRECISIONS:
         raise UserError(f"--device: '{device}' is not of {', '.join(bench.PRECISIONS)}", USAGE)
+    if device == "cuda" and not bench.has_cuda():
+        raise UserError("--device cuda: PyTorch finds no CUDA here; use --device cpu", USAGE)
     console = Console(stderr=json_file == "-")
     precisions = _chosen(precision, bench.PRECISIONS[device])
     chosen = _chosen(modes, bench.MODES)
@@ -54,7 +56,7 @@ def sampler(
                     status.update(f"timed {timing.model}, {timing.precision}, {timing.mode}")
                     timings.append(timing)
             chunks = [bench.chunk_latency(device, name, repeats) for name in precisions]
-    except CheckpointError as error:
+    except (CheckpointError, bench.OutOfMemoryError) as error:
         raise UserError(str(error)) from error
     console.print(_table(device, timings))
     for chunk in chunks:
@@ -81,12 +83,13 @@ def _table(device: str, timings: list[Timing]) -> Table:
     table = Table(title=device)
     for name in ("model", "type", "mode", "p50 ms", "p99 ms", "ms a step", "x eager", "apart"):
         table.add_column(name)
-    eager: dict[tuple[str, str], float] = {}
+    eager = {(t.model, t.precision): t.p50 for t in timings if t.mode == "eager"}
     for t in timings:
         if t.problem:
             table.add_row(t.model, t.precision, t.mode, t.problem)
             continue
-        beside = eager.setdefault((t.model, t.precision), t.p50) / t.p50
-        numbers = (f"{t.p50:.2f}", f"{t.p99:.2f}", f"{t.per_step:.3f}", f"{beside:.2f}")
+        base = eager.get((t.model, t.precision))
+        beside = f"{base / t.p50:.2f}" if base else ""
+        numbers = (f"{t.p50:.2f}", f"{t.p99:.2f}", f"{t.per_step:.3f}", beside)
         table.add_row(t.model, t.precision, t.mode, *numbers, f"{t.difference:.1e}")
     return table

@@ -186,8 +186,10 @@ def _verify(console: Console, files: list[Path], json_file: str) -> None:
     from salus_ros.deploy.verify import subject_of, verify
 
     found: list[dict[str, Any]] = []
+    device = "cpu"
     for file in files:
         deployment = read_deployment(file)
+        device = deployment.device
         warning = deployment.other_hardware()
         for said in (warning, busy(load_average(), int(deployment.hardware["cores"]))):
             if said:
@@ -204,7 +206,9 @@ def _verify(console: Console, files: list[Path], json_file: str) -> None:
              "checks": rows, "parity": parity, "other_hardware": warning}
         )  # fmt: skip
     if json_file:
-        write_json(json_file, {"benchmark": "compile --verify", "files": found, **provenance()})
+        write_json(
+            json_file, {"benchmark": "compile --verify", "files": found, **provenance(device)}
+        )
     outside = [
         f"{f['file']}: {c['axis']} is {c['measured']:.4g}, stated {c['interval'][0]:.4g} to "
         f"{c['interval'][1]:.4g}" for f in found for c in f["checks"] if not c["inside"]

@@ -80,6 +80,7 @@ class FlowSubject:
     exits: tuple[str, ...]
     why_no_exits: str
     observations: tuple[Observation, ...] = field(repr=False)
+    context: str = ""
     name: str = "flow"
 
     @property

@@ -77,6 +77,7 @@ class Job:
         key = {
             "policy": self.subject.name,
             "digest": self.subject.digest,
+            "context": self.subject.context,
             "device": self.subject.device,
             "hardware": dict(machine),
             "versions": dict(versions),

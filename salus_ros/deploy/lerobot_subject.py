@@ -6,11 +6,14 @@ times and arithmetic are judged on them, not what the policy is good at.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from lerobot.utils.constants import OBS_STATE
 from torch import nn
 
 from salus_ros.deploy.levers import CompileError, Grid, Levers, horizon_values, step_values
@@ -40,6 +43,8 @@ class BuiltLeRobot:
         """The chunk in the policy's normalised units; all that a prediction takes is run."""
         observation = self._observations[number % len(self._observations)]
         self._backend.reset()
+        # Most policies draw from PyTorch's own generator: the same input is the same draw.
+        torch.manual_seed(SEED + number % len(self._observations))
         drawn = self._backend.draw(observation)
         self._backend.prediction(observation, drawn)
         return np.asarray(drawn.actions[0].double().cpu().numpy())
@@ -65,7 +70,8 @@ class BuiltLeRobot:
 class LeRobotSubject:
     """checkpoint: folder. kind: LeRobot's name of the policy. steps: of a flow, 0: none.
 
-    joint_names, gripper_name: stand for the robot's. See Subject.
+    joint_names, gripper_name: stand for the robot's. context: hash of configuration and mapping.
+    See Subject.
     """
 
     checkpoint: str
@@ -78,6 +84,7 @@ class LeRobotSubject:
     steps: int
     joint_names: tuple[str, ...]
     gripper_name: str
+    context: str
     observations: tuple[Observation, ...] = field(repr=False)
     name: str = "lerobot"
 
@@ -140,9 +147,13 @@ def make_lerobot_subject(checkpoint: str, mapping: str, device: str, inputs: int
         )
     folder = folder_of(checkpoint)
     config, layout = read_config(folder), load_mapping(Path(mapping).expanduser())
-    if config.action_feature is None:
-        raise CheckpointError(f"{folder}: the policy has no output feature 'action'")
-    joint_names, gripper_name = _robot(layout, int(config.action_feature.shape[0]))
+    joint_names, gripper_name = _robot(layout, config)
+    unknown = sorted(set(layout.cameras.values()) - set(config.image_features))
+    if unknown:
+        raise CheckpointError(
+            f"the policy has no image feature '{unknown[0]}'; it has: "
+            f"{', '.join(config.image_features) or 'none'}"
+        )
     shapes = {c: config.image_features[key].shape[1:] for c, key in layout.cameras.items()}
     return LeRobotSubject(
         checkpoint=str(folder.resolve()),
@@ -150,7 +161,8 @@ def make_lerobot_subject(checkpoint: str, mapping: str, device: str, inputs: int
         device=device,
         digest=sha256(folder / WEIGHTS),
         kind=config.type,
-        rows=int(getattr(config, "chunk_size", 0) or config.horizon),
+        context=_hash(folder / "config.json", Path(mapping).expanduser()),
+        rows=_rows(config),
         time_step=1.0 / layout.rate,
         steps=int(getattr(config, "num_steps", 0)),
         joint_names=joint_names,
@@ -159,10 +171,28 @@ def make_lerobot_subject(checkpoint: str, mapping: str, device: str, inputs: int
     )
 
 
-def _robot(mapping: PolicyMapping, dims: int) -> tuple[tuple[str, ...], str]:
-    """Joints and gripper of any robot that the mapping fits."""
-    gripper = "gripper" in mapping.state or len(mapping.joints) == dims - 1
-    names = mapping.joints or tuple(f"joint{n}" for n in range(dims - gripper))
+def _hash(*files: Path) -> str:
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _rows(config: Any) -> int:
+    """Of what the policy predicts in one go."""
+    for name in ("chunk_size", "action_chunk_size", "n_action_steps"):
+        if getattr(config, name, 0):
+            return int(getattr(config, name))
+    raise CompileError(f"policy '{config.type}' doesn't say how long its chunks are")
+
+
+def _robot(mapping: PolicyMapping, config: Any) -> tuple[tuple[str, ...], str]:
+    """Joints and gripper of a robot that policy and mapping fit."""
+    if config.action_feature is None:
+        raise CheckpointError("the policy has no output feature 'action'")
+    dims, joints = int(config.action_feature.shape[0]), len(mapping.joints)
+    state, parts = config.input_features.get(OBS_STATE), set(mapping.state) - {"gripper"}
+    if not joints and state is not None and parts:
+        joints = (int(state.shape[0]) - ("gripper" in mapping.state)) // len(parts)
+    gripper = joints == dims - 1 if joints else "gripper" in mapping.state
+    names = mapping.joints or tuple(f"joint{n}" for n in range(joints or dims - gripper))
     return names, "gripper" if gripper else ""
 
 

@@ -112,6 +112,7 @@ class ReferenceSubject:
     inputs: int
     name: str = "reference"
     digest: str = hashlib.sha256(f"ReferenceExpert, seed {SEED}".encode()).hexdigest()
+    context: str = ""
     rows: int = ReferenceExpert.rows
     time_step: float = TIME_STEP
 

@@ -42,6 +42,10 @@ class Subject(Protocol):
         """SHA-256 of its weights."""
 
     @property
+    def context(self) -> str:
+        """What else than weights a measurement depends on; "": nothing."""
+
+    @property
     def rows(self) -> int:
         """Of a chunk."""
 

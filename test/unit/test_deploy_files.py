@@ -190,7 +190,7 @@ def test_levers_keep_their_order_however_they_are_asked_for():
 @pytest.mark.parametrize(("name", "other"), [("DRIVER", "version"), ("SOURCES", ("*.py",))])
 def test_what_was_measured_with_other_code_is_measured_again(tmp_path, monkeypatch, name, other):
     job = Job("flow", "cpu", 2, 10, 2, {}, tmp_path)
-    job.subject = SimpleNamespace(name="flow", digest="0", device="cpu")
+    job.subject = SimpleNamespace(name="flow", digest="0", context="", device="cpu")
     job._cache({}, {}).put("screen", Levers(), {"value": 1})
     assert job._cache({}, {}).get("screen", Levers()) == {"value": 1}
     (tmp_path / "version").write_text("another driver")

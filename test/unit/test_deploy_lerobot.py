@@ -1,6 +1,7 @@
 """`salus compile` of a LeRobot policy: its levers, what they do, and the file for the node."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -45,6 +46,46 @@ def test_another_policy_offers_its_horizon(subject):
         "execution_horizon"
     }
     assert set(act.options(Levers())) == {"checkpoint", "mapping", "device"}
+
+
+def test_a_policy_that_draws_from_pytorchs_generator_draws_the_same_again(subject, monkeypatch):
+    """Else full precision would not even agree with itself."""
+    import torch
+
+    from salus_ros.deploy.levers import Levers
+    from salus_ros.policy.lerobot.runners import Drawn
+
+    built = subject.build(Levers())
+    shape = 1, subject.rows, 8
+    built._backend._runner = lambda _batch: Drawn(torch.randn(shape))
+    monkeypatch.setattr(built._backend, "reset", lambda: None)
+    first = [built(number) for number in range(2)]
+    torch.randn(7)
+    assert np.array_equal(built(0), first[0]) and np.array_equal(built(1), first[1])
+    assert not np.array_equal(*first)
+
+
+def test_measurements_of_another_mapping_are_not_taken_for_these(smolvla_folder, mapping, subject):
+    from salus_ros.deploy.subject import make_subject
+
+    mapping.write_text(MAPPING.replace("20.0", "30.0"))
+    other = make_subject(str(smolvla_folder / "policy"), "cpu", 3, str(mapping))
+    assert other.digest == subject.digest and other.context != subject.context
+
+
+def test_a_camera_that_the_policy_has_not_is_named(smolvla_folder, mapping):
+    mapping.write_text("rate: 20.0\ncameras: {front: observation.images.nose}")
+    policy = smolvla_folder / "policy"
+    code, said = invoke("compile", "--policy", policy, "--mapping", mapping, "--device", "cpu")
+    assert code == 1 and "no image feature 'observation.images.nose'" in said
+
+
+def test_a_configuration_of_a_newer_lerobot_is_one_line(smolvla_folder, mapping, tmp_path):
+    folder = shutil.copytree(smolvla_folder / "policy", tmp_path / "newer")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "of_tomorrow": 1}))
+    code, said = invoke("compile", "--policy", folder, "--mapping", mapping, "--device", "cpu")
+    assert code == 1 and "can't be read" in said and "\n" not in said
 
 
 def test_levers_cost_what_they_should(subject):

@@ -220,3 +220,25 @@ def test_the_file_of_a_cache_names_what_it_is_of(subject, tmp_path):
     a_search(subject, tmp_path)
     (file,) = tmp_path.glob("*.jsonl")
     assert json.loads(file.read_text())["key"] == {"digest": subject.digest}
+
+
+class FakeMeter:
+    """Counts a joule for each call that was made meanwhile."""
+
+    def __init__(self, calls):
+        self.calls = calls
+
+    def start(self):
+        self.before = len(self.calls)
+
+    def stop(self):
+        return float(len(self.calls) - self.before)
+
+
+def test_energy_is_counted_over_seconds_of_calls_not_over_a_few(monkeypatch):
+    """A GPU's counter goes on ten times a second: a few fast calls would cost nothing."""
+    calls, times = [], iter(range(10_000))
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(times) / 100)
+    assert measure._joules_a_call(calls.append, FakeMeter(calls)) == 1.0
+    assert len(calls) >= 0.9 * measure.METERED * 100
+    assert measure._joules_a_call(calls.append, None) is None

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
+from salus_ros.policy.fused import layers  # noqa: E402
 from salus_ros.policy.fused.layers import (  # noqa: E402
     Norm,
     Weights,
@@ -63,6 +64,35 @@ def test_dropout_comes_before_the_residual():
     found = project(linear, x, residual=torch.full((64, 8), 7.0), dropout=dropout.train())
     assert 0.3 < float((found == 7.0).float().mean()) < 0.7
     assert torch.equal(project(linear, x, dropout=dropout.eval()), linear(x))
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [((24,), True), ((5, 24), True), ((3, 5, 24), True), ((3, 1, 24), False), ((5, 1), False)],
+)
+def test_a_residual_must_have_rows_and_outputs_of_the_kernels(shape, fits):
+    assert layers._repeats(draw(*shape), draw(3, 5, 8), 24) is fits
+    assert not layers._repeats(draw(*shape).half(), draw(3, 5, 8), 24)
+    assert not layers._repeats(draw(*shape).requires_grad_(), draw(3, 5, 8), 24)
+
+
+def test_a_norm_must_be_the_same_for_all_rows():
+    x = draw(3, 5, 8)
+    assert layers._norm_fits(Norm(draw(1, 1, 8), draw(1, 1, 8), moved=True), x)
+    assert not layers._norm_fits(Norm(draw(3, 1, 8), draw(3, 1, 8), moved=True), x)
+    assert not layers._norm_fits(norm_of(nn.LayerNorm(8)), x), "its weights want gradients"
+
+
+def test_attention_must_find_place():
+    query, key = draw(2, 4, 5, 64), draw(1, 4, 200, 64)
+    plenty, little = 232_448, 101_376
+    assert layers._attention_fits(query, key, key, plenty)
+    assert not layers._attention_fits(query, key, key, little)
+    half = [t.half() for t in (query, key, key)]
+    assert layers._attention_fits(*half, little)
+    assert not layers._attention_fits(query, key.expand(3, -1, -1, -1), key, plenty)
+    assert not layers._attention_fits(query, draw(1, 4, 300, 64), draw(1, 4, 300, 64), plenty)
+    assert not layers._attention_fits(query.transpose(2, 3), key, key, plenty)
 
 
 def test_attention_is_softmax_attention_for_a_shared_key_batch():

@@ -183,15 +183,17 @@ class FlowBackend:
 
     @torch.no_grad()
     def _warm_samplers(self) -> None:
-        """Each share's: blank images use one, and a traced function compiles in its first runs."""
+        """Each share's, guided or not: blank images use one, and first runs compile and capture."""
         config = self._config
         tokens = len(config.cameras) * config.image_tokens + 2
         hidden = torch.zeros(
             1, tokens, config.width, device=self._device, dtype=self._network.dtype
         )
         held = held_of(self._network.prefix(hidden))
+        row = torch.zeros_like(self._noise[:1])
         for sampler in self._samplers.values():
             sampler(self._noise, held, None)
+            sampler(self._noise, held, Guide(row, torch.ones_like(row[..., :1])))
 
     def reset(self) -> None:
         """Forget the last chunk."""

@@ -15,6 +15,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from salus_ros.policy.fused.layers import shared_memory
+
 ROWS = 16
 """Of a tile of outputs: the least that tensor cores take. A chunk has few rows, and all processors
 want some."""
@@ -24,7 +26,10 @@ MOST_KEYS = 256
 """Whose scores a program holds at once."""
 QUERIES = 16
 MANY_KEYS = 128
-WARPS, STAGES = 4, 4
+WARPS = 4
+STAGES, FEW_STAGES = 4, 2
+ROOM = 160_000
+"""Bytes of shared memory from which on so many stages find place."""
 
 
 class Tiles(NamedTuple):
@@ -185,9 +190,14 @@ def project(
         HAS_BIAS=bias is not None, NORM=norm is not None, OFFSET=offset, SILU=silu,
         HAS_RESIDUAL=residual is not None, BLOCK_ROWS=ROWS, BLOCK_COLUMNS=columns,
         BLOCK_INPUTS=min(triton.next_power_of_2(inputs), together), PRECISION=_precision(x),
-        num_warps=WARPS, num_stages=STAGES,
+        num_warps=WARPS, num_stages=_stages(x.device),
     )  # fmt: skip
     return out.view(*x.shape[:-1], outputs)
+
+
+def _stages(device: torch.device) -> int:
+    plenty = device.type == "cuda" and shared_memory(device) >= ROOM
+    return STAGES if plenty else FEW_STAGES
 
 
 def _meetings_of(weight: Tensor, tiles: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Linear layers with what stands before and after them, and attention.
 
-On CUDA, inside `fused()`, each is one Triton kernel; everywhere else, and where gradients are
-wanted, plain PyTorch, in the same order of operations.
+On CUDA, inside `fused()`, each is one Triton kernel; everywhere else, where gradients are wanted
+and where Triton is not installed, plain PyTorch, in the same order of operations.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -83,11 +85,11 @@ def project(
 ) -> Tensor:
     """residual + dropout(silu(layer(norm(x)))), each part where it is given.
 
-    x [..., in] to [..., out]; residual: anything that can be added.
+    x [..., in] to [..., out]; residual: anything that can be added to that.
     """
     drops = dropout is not None and dropout.training
     weights = None if drops or not _takes(x) else _plain_weights(layer, x.dtype)
-    if weights and _norm_fits(norm, x) and _repeats(residual, x):
+    if weights and _norm_fits(norm, x) and _repeats(residual, x, len(weights.weight)):
         from salus_ros.policy.fused import kernels  # noqa: PLC0415  # Triton: only with CUDA
 
         how = norm.numbers() if norm else None
@@ -104,7 +106,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
     Returns [batch, tokens, heads * size].
     """
-    if _takes(query) and _attention_fits(query, key, value):
+    if _takes(query) and _attention_fits(query, key, value, shared_memory(query.device)):
         from salus_ros.policy.fused import kernels  # noqa: PLC0415
 
         return kernels.attend(query, key, value)
@@ -113,18 +115,33 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return result.transpose(1, 2).flatten(2)
 
 
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+@cache
+def shared_memory(device: torch.device) -> int:
+    """Bytes that a block of threads may have."""
+    return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin)
+
+
 def _takes(x: Tensor) -> bool:
     if torch.compiler.is_compiling():  # a compiler makes its own kernels
         return False
-    wanted = _fused.get() and x.is_cuda and x.dtype in TYPES
-    if not wanted or (torch.is_grad_enabled() and x.requires_grad):
+    wanted = _fused.get() and x.is_cuda and x.dtype in TYPES and not torch.is_autocast_enabled()
+    if not wanted or _differentiates(x) or not _has_triton():
         return False
     return tuple(torch.cuda.get_device_capability(x.device)) >= LEAST_CAPABILITY
 
 
+def _differentiates(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
 def _plain_weights(layer: Layer, kind: torch.dtype) -> Weights | None:
-    """Of a layer whose weight is a plain tensor of this type."""
-    if not isinstance(layer, (nn.Linear, Weights)):
+    """Of a layer whose weight is a plain tensor of this type that needs no gradient."""
+    if not isinstance(layer, (nn.Linear, Weights)) or _differentiates(layer.weight, layer.bias):
         return None
     weight = layer.weight
     plain = type(weight.data) is Tensor and weight.dtype == kind and weight.is_contiguous()
@@ -133,19 +150,32 @@ def _plain_weights(layer: Layer, kind: torch.dtype) -> Weights | None:
 
 def _norm_fits(norm: Norm | None, x: Tensor) -> bool:
     """Not where each row of a batch has a scale of its own."""
-    return norm is None or int(norm.scale.numel()) == x.shape[-1]
+    if norm is None:
+        return True
+    parts = norm.scale, norm.shift
+    dense = all(part.numel() == x.shape[-1] and part.stride(-1) == 1 for part in parts)
+    return dense and not _differentiates(*parts)
 
 
-def _repeats(residual: Tensor | None, x: Tensor) -> bool:
-    """Whether it has a row for each of x's, or for each of its last axes."""
+def _repeats(residual: Tensor | None, x: Tensor, outputs: int) -> bool:
+    """Whether it has a row for each of x's, or for each of its last axes, and all outputs."""
     if residual is None:
         return True
     axes = tuple(residual.shape[:-1])
-    return axes == tuple(x.shape[:-1])[x.ndim - 1 - len(axes) :]
+    rows = axes == tuple(x.shape[:-1])[x.ndim - 1 - len(axes) :]
+    alike = residual.dtype == x.dtype and residual.shape[-1] == outputs
+    return rows and alike and not _differentiates(residual)
 
 
-def _attention_fits(query: Tensor, key: Tensor, value: Tensor) -> bool:
+def _attention_fits(query: Tensor, key: Tensor, value: Tensor, room: int) -> bool:
+    """room: bytes of shared memory, where keys and values of a head must find place."""
     from salus_ros.policy.fused.kernels import MOST_KEYS  # noqa: PLC0415
 
-    dense = all(tensor.stride(-1) == 1 for tensor in (query, key, value))
-    return dense and query.shape[-1] in SIZES and key.shape[2] <= MOST_KEYS
+    both = key, value
+    dense = all(t.stride(-1) == 1 and t.dtype == query.dtype for t in (query, *both))
+    batches = all(len(t) in (1, len(query)) and t.shape[2] == key.shape[2] for t in both)
+    count, size = key.shape[2], query.shape[-1]
+    if not dense or not batches or size not in SIZES or count > MOST_KEYS:
+        return False
+    fits = 2 * (1 << (count - 1).bit_length()) * size * query.element_size() <= 0.8 * room
+    return fits and not _differentiates(*both)

@@ -44,7 +44,8 @@ class LeRobotBackend:
     (see mapping.py). joint_names, gripper_name: the robot's, in the order of all vectors.
     execution_horizon: rows that the action distribution is taken over. device: "" is CUDA where
     there is one. precision, action_samples: of SmolVLA alone, other policies give one sample, in
-    the precision that they are saved in. seed: of the noise.
+    the precision that they are saved in. seed: of the noise. flow_steps, sampler (eager or graph):
+    of SmolVLA as well; 0: as trained, "": graphs where there is CUDA.
 
     Raises CheckpointError or FileNotFoundError, in one line, where policy and robot don't fit.
     """
@@ -69,6 +70,8 @@ class LeRobotBackend:
         for name, value in (("checkpoint", checkpoint), ("mapping", mapping)):
             if not value:
                 raise CheckpointError(f"policy 'lerobot' needs the parameter {name}, which is ''")
+        if sampler not in SAMPLERS:
+            raise CheckpointError(f"sampler is '{sampler}': allowed is {', '.join(SAMPLERS[1:])}")
         if action_samples < 1:
             raise CheckpointError(f"action_samples is {action_samples}: it must be at least 1")
         self._mapping = load_mapping(Path(mapping).expanduser())
@@ -80,8 +83,8 @@ class LeRobotBackend:
         _refuse_dropout(self._loaded.config.type, dropout_passes)
         _set_precision(self._loaded, precision)
         _set_steps(self._loaded.config, flow_steps)
-        if sampler not in SAMPLERS:
-            raise CheckpointError(f"sampler is '{sampler}': allowed is {', '.join(SAMPLERS[1:])}")
+        if sampler == "graph" and self._loaded.config.type != "smolvla":
+            raise CheckpointError("sampler 'graph' is for SmolVLA; this is another policy")
         self._noise, self._graphs = (action_samples, seed), sampler != "eager"
         self._runner = self._make_runner()
         self._range = action_range(self._loaded.postprocess)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers.utils.hub
+from draccus.utils import DraccusException
 from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 PROCESSORS = ("policy_preprocessor.json", "policy_postprocessor.json")
+LOADING_ERRORS = (
+    OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, DraccusException,
+)  # fmt: skip
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -57,7 +61,7 @@ def load_checkpoint(checkpoint: str, device: str = "cpu", vision_language: str =
                 return _load(folder, device, vision_language)
         except CheckpointError:
             raise
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError) as error:
+        except LOADING_ERRORS as error:
             line = " ".join(str(error).split())[:300]
             raise CheckpointError(f"{folder} can't be loaded: {line}") from error
 
@@ -76,7 +80,7 @@ def read_config(folder: Path) -> Any:
     """
     try:
         return PreTrainedConfig.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, DraccusException) as error:
         line = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{folder} can't be read: {line}") from error
 
