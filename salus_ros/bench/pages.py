@@ -20,6 +20,7 @@ BLOCKS: Mapping[str, Mapping[str, Callable[[Results], str]]] = {
         "results-quantization-gpu": compile_pages.quantization_gpu,
         "results-flow": compile_pages.flow,
         "results-reference": compile_pages.reference,
+        "results-reference-verify": compile_pages.reference_verified,
         "results-reference-gpu": compile_pages.reference_gpu,
         "results-verify": compile_pages.verified,
         "results-staleness": compile_pages.staleness,

@@ -363,7 +363,9 @@ ROWS = (
         "salus compile --policy reference --preset all"),
     Row("compile_reference_h200", "the same, NVIDIA H200", _compile,
         "salus compile --policy reference --device cuda"),
-    Row("compile_verify", "the same files measured again in fresh processes", _verified,
+    Row("compile_reference_verify", "files of the reference expert on a CPU measured again in "
+        "fresh processes", _verified, "salus compile --verify FILE"),
+    Row("compile_verify", "the shipped policy's files measured again in fresh processes", _verified,
         "salus compile --verify deploys/*.yaml"),
     Row("staleness", "success against execution horizon and delay", _staleness,
         "salus evaluate staleness"),
