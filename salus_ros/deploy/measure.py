@@ -111,18 +111,7 @@ def _chunks(built: Built, count: int) -> tuple[FloatArray, FloatArray]:
 def _peak_memory(device: str) -> float:
     if device == "cuda":
         return float(torch.cuda.max_memory_allocated()) / MEGA
-    return own_peak_memory(Path("/proc/self/status").read_text())
-
-
-def own_peak_memory(status: str) -> float:
-    """Megabytes that a process had for itself at most, of /proc/PID/status.
-
-    Pages of files, such as libraries, are left out: others share them, and how many are there
-    depends on what else the machine did.
-    """
-    kilobytes = dict.fromkeys(("VmHWM", "RssFile", "RssShmem"), math.nan)
-    for line in status.splitlines():
-        name, _, value = line.partition(":")
-        if name in kilobytes:
-            kilobytes[name] = float(value.split()[0])
-    return (kilobytes["VmHWM"] - kilobytes["RssFile"] - kilobytes["RssShmem"]) * 1024 / MEGA
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024 / MEGA
+    return math.nan

@@ -242,9 +242,3 @@ def test_energy_is_counted_over_seconds_of_calls_not_over_a_few(monkeypatch):
     assert measure._joules_a_call(calls.append, FakeMeter(calls)) == 1.0
     assert len(calls) >= 0.9 * measure.METERED * 100
     assert measure._joules_a_call(calls.append, None) is None
-
-
-def test_memory_is_the_processs_own_without_its_libraries_pages():
-    told = "Name:\tpython\nVmHWM:\t  600000 kB\nRssFile:\t  90000 kB\nRssShmem:\t       8 kB\n"
-    assert measure.own_peak_memory(told) == (600_000 - 90_000 - 8) * 1024 / 1e6
-    assert np.isnan(measure.own_peak_memory("Name:\tpython\n"))
