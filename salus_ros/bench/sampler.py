@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.cuda import OutOfMemoryError
-from torch.cuda import is_available as has_cuda
 
+from salus_ros.deploy.subject import chosen_device
 from salus_ros.policy.flow.checkpoint import load_checkpoint
 from salus_ros.policy.flow.flow import ExpertStep, held_of
 from salus_ros.policy.flow.guidance import Held, Step
@@ -26,7 +25,8 @@ MODES = ("eager", "traced", "compiled", "max-autotune", "captured", "fused")
 CUDA_ONLY = ("max-autotune", "captured", "fused")
 WARM_UP = 5
 REFERENCE = "reference, 25.5 M"
-__all__ = ["OutOfMemoryError", "has_cuda", "measure"]
+OutOfMemory = torch.cuda.OutOfMemoryError
+"""What a GPU without room raises: the command line imports no torch."""
 COPIED = 2**31
 """Bytes that are copied to learn a GPU's bandwidth: many times its cache."""
 
@@ -70,8 +70,11 @@ class Case(NamedTuple):
 
 
 def use_device(name: str) -> str:
-    """The device of this name, "" for CUDA where there is one; a CPU is used with one thread."""
-    device = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    """The device of this name, "" for CUDA where there is one; a CPU is used with one thread.
+
+    Raises ValueError for one that isn't here.
+    """
+    device = chosen_device(name)
     if device == "cpu":
         torch.set_num_threads(1)
     return device
@@ -83,6 +86,7 @@ def bandwidth(device: str) -> float | None:
         return None
     source = torch.empty(COPIED, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
+    _warm_up(lambda: target.copy_(source))
     times = _milliseconds(lambda: target.copy_(source), 20, cuda=True)
     return 2.0 * COPIED / (float(np.median(times)) / 1e3)
 
@@ -141,8 +145,7 @@ def _timed(case: Case, mode: str, expected: Tensor, repeats: int) -> Timing:
         return replace(nothing, problem="left out: it takes minutes, and the reference tells")
     try:
         call = _callable(mode, case.step, noise, held)
-        for _ in range(WARM_UP):
-            result = call(noise, held)
+        result = _warm_up(lambda: call(noise, held))
         before = torch.cuda.memory_allocated() if cuda else 0
         times = _milliseconds(lambda: call(noise, held), repeats, cuda)
         growth = torch.cuda.memory_allocated() - before if cuda else None
@@ -180,17 +183,23 @@ def _callable(mode: str, step: Step, noise: Tensor, held: Held) -> Callable[[Ten
     return lambda x, h: function(x, h).clone()
 
 
+def _warm_up(call: Callable[[], Tensor]) -> Tensor:
+    """What it computes."""
+    for _ in range(WARM_UP):
+        result = call()
+    return result
+
+
 def _milliseconds(call: Callable[[], object], repeats: int, cuda: bool) -> list[float]:
     times = []
-    for i in range(WARM_UP + repeats):
+    for _ in range(repeats):
         if cuda:
             torch.cuda.synchronize()
         begin = time.perf_counter()
         call()
         if cuda:
             torch.cuda.synchronize()
-        if i >= WARM_UP:
-            times.append((time.perf_counter() - begin) * 1e3)
+        times.append((time.perf_counter() - begin) * 1e3)
     return times
 
 
@@ -224,8 +233,3 @@ def chunk_latency(device: str, precision: str, repeats: int) -> dict[str, Any]:
         "device": device, "precision": precision, "p50_ms": p50, "p99_ms": p99,
         "stages_p50_ms": medians, "samples": samples,
     }  # fmt: skip
-
-
-def row(timing: Timing) -> dict[str, Any]:
-    """As it stands in the result file."""
-    return asdict(timing)

@@ -36,7 +36,10 @@ def quantization(
 
     console = Console(stderr=json_file == "-")
     with console.status("measuring") as status:
-        device = use_device(device)
+        try:
+            device = use_device(device)
+        except ValueError as error:
+            raise UserError(str(error)) from error
         content = bench.measure(device, inputs, Plan(calls, processes), status.update)
     console.print(_table(content))
     if json_file:

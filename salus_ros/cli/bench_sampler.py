@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,11 +40,11 @@ def sampler(
         raise UserError(f"the policy needs more packages ({error}): run make build") from error
     from salus_ros.bench.provenance import provenance
 
-    device = bench.use_device(device)
-    if device not in bench.PRECISIONS:
-        raise UserError(f"--device: '{device}' is not of {', '.join(bench.PRECISIONS)}", USAGE)
-    if device == "cuda" and not bench.has_cuda():
-        raise UserError("--device cuda: PyTorch finds no CUDA here; use --device cpu", USAGE)
+    _chosen(device, tuple(bench.PRECISIONS))
+    try:
+        device = bench.use_device(device)
+    except ValueError as error:
+        raise UserError(str(error), USAGE) from error
     console = Console(stderr=json_file == "-")
     precisions = _chosen(precision, bench.PRECISIONS[device])
     chosen = _chosen(modes, bench.MODES)
@@ -56,14 +57,14 @@ def sampler(
                     status.update(f"timed {timing.model}, {timing.precision}, {timing.mode}")
                     timings.append(timing)
             chunks = [bench.chunk_latency(device, name, repeats) for name in precisions]
-    except (CheckpointError, bench.OutOfMemoryError) as error:
+    except (CheckpointError, bench.OutOfMemory) as error:
         raise UserError(str(error)) from error
     console.print(_table(device, timings))
     for chunk in chunks:
         where = "one core" if device == "cpu" else f"{device}, {chunk['precision']}"
         console.print(f"whole chunk, {where}: p50 {chunk['p50_ms']} ms, p99 {chunk['p99_ms']} ms")
     if json_file:
-        rows = [bench.row(timing) for timing in timings]
+        rows = [asdict(timing) for timing in timings]
         command = f"salus bench sampler --device {device} --precision {','.join(precisions)} "
         command += f"--modes {','.join(chosen)} --repeats {repeats}"
         content = {"device": device, "bytes_a_second": speed, "timings": rows, "chunks": chunks}

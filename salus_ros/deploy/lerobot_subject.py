@@ -6,7 +6,6 @@ times and arithmetic are judged on them, not what the policy is good at.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,10 +40,11 @@ class BuiltLeRobot:
 
     def __call__(self, number: int) -> FloatArray:
         """The chunk in the policy's normalised units; all that a prediction takes is run."""
-        observation = self._observations[number % len(self._observations)]
+        number %= len(self._observations)
+        observation = self._observations[number]
         self._backend.reset()
         # Most policies draw from PyTorch's own generator: the same input is the same draw.
-        torch.manual_seed(SEED + number % len(self._observations))
+        torch.manual_seed(SEED + number)
         drawn = self._backend.draw(observation)
         self._backend.prediction(observation, drawn)
         return np.asarray(drawn.actions[0].double().cpu().numpy())
@@ -70,7 +70,7 @@ class BuiltLeRobot:
 class LeRobotSubject:
     """checkpoint: folder. kind: LeRobot's name of the policy. steps: of a flow, 0: none.
 
-    joint_names, gripper_name: stand for the robot's. context: hash of configuration and mapping.
+    joint_names, gripper_name: stand for the robot's. context: hashes of configuration and mapping.
     See Subject.
     """
 
@@ -145,8 +145,8 @@ def make_lerobot_subject(checkpoint: str, mapping: str, device: str, inputs: int
         raise CompileError(
             f"{checkpoint} is a LeRobot policy: say with --mapping which file maps it to the robot"
         )
-    folder = folder_of(checkpoint)
-    config, layout = read_config(folder), load_mapping(Path(mapping).expanduser())
+    folder, mapping_file = folder_of(checkpoint), Path(mapping).expanduser().resolve()
+    config, layout = read_config(folder), load_mapping(mapping_file)
     joint_names, gripper_name = _robot(layout, config)
     unknown = sorted(set(layout.cameras.values()) - set(config.image_features))
     if unknown:
@@ -157,11 +157,11 @@ def make_lerobot_subject(checkpoint: str, mapping: str, device: str, inputs: int
     shapes = {c: config.image_features[key].shape[1:] for c, key in layout.cameras.items()}
     return LeRobotSubject(
         checkpoint=str(folder.resolve()),
-        mapping=str(Path(mapping).expanduser().resolve()),
+        mapping=str(mapping_file),
         device=device,
         digest=sha256(folder / WEIGHTS),
         kind=config.type,
-        context=_hash(folder / "config.json", Path(mapping).expanduser()),
+        context=f"{sha256(folder / 'config.json')} {sha256(mapping_file)}",
         rows=_rows(config),
         time_step=1.0 / layout.rate,
         steps=int(getattr(config, "num_steps", 0)),
@@ -169,10 +169,6 @@ def make_lerobot_subject(checkpoint: str, mapping: str, device: str, inputs: int
         gripper_name=gripper_name,
         observations=tuple(_observations(shapes, len(joint_names), bool(gripper_name), inputs)),
     )
-
-
-def _hash(*files: Path) -> str:
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _rows(config: Any) -> int:

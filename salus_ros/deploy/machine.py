@@ -16,7 +16,7 @@ SOURCES = ("policy/**/*.py", "deploy/*.py")
 DRIVER = Path("/proc/driver/nvidia/version")
 SAME = ("cpu", "cores", "gpu")
 """Of the hardware: where these differ, so may every time."""
-DEPLOY_PACKAGES = ("torchao", "triton")
+DEPLOY_PACKAGES = ("torchao",)
 
 
 def this_machine(device: str = "cpu") -> dict[str, Any]:

@@ -83,7 +83,7 @@ def make_subject(policy: str, device: str, inputs: int, mapping: str = "") -> Su
 
     mapping: file that says how a LeRobot policy fits the robot.
     """
-    device = _device(device)
+    device = chosen_device(device)
     if policy == "reference":
         from salus_ros.deploy.reference_subject import ReferenceSubject  # noqa: PLC0415
 
@@ -112,7 +112,8 @@ def _lerobot(folder: str, mapping: str, device: str, inputs: int) -> Subject:
     return make_lerobot_subject(folder, mapping, device, inputs)
 
 
-def _device(name: str) -> str:
+def chosen_device(name: str) -> str:
+    """The device of this name, "" for CUDA where there is one. Raises CompileError."""
     if name not in ("", "cpu", "cuda"):
         raise CompileError(f"device '{name}': cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():

@@ -183,7 +183,10 @@ class FlowBackend:
 
     @torch.no_grad()
     def _warm_samplers(self) -> None:
-        """Each share's, guided or not: blank images use one, and first runs compile and capture."""
+        """Each share's: blank images use one, and first runs compile.
+
+        Guided as well where that is a graph, which the first guided call captures.
+        """
         config = self._config
         tokens = len(config.cameras) * config.image_tokens + 2
         hidden = torch.zeros(
@@ -193,7 +196,8 @@ class FlowBackend:
         row = torch.zeros_like(self._noise[:1])
         for sampler in self._samplers.values():
             sampler(self._noise, held, None)
-            sampler(self._noise, held, Guide(row, torch.ones_like(row[..., :1])))
+            if self._mode == "graph":
+                sampler(self._noise, held, Guide(row, torch.ones_like(row[..., :1])))
 
     def reset(self) -> None:
         """Forget the last chunk."""

@@ -78,7 +78,7 @@ class GraphSampler:
         self._fuses = fuses
         self._noise = noise.detach().clone()
         self._held = tuple(tensor.detach().clone() for tensor in held)
-        self._guide: Guide | None = None
+        self._guided: tuple[Guide, Captured[Tensor]] | None = None
         self._replay = self._captured(lambda: integrate(step, steps, self._noise, self._held))
 
     def _captured(self, function: Callable[[], Tensor]) -> Captured[Tensor]:
@@ -95,20 +95,19 @@ class GraphSampler:
             self._fill(buffer, tensor)
         if guide is None:
             return self._replay().clone()
-        if self._guide is None:
-            self._capture_guided(guide)
-        assert self._guide is not None
-        for buffer, tensor in zip(self._guide, guide, strict=True):
+        if self._guided is None:
+            self._guided = self._capture_guided(guide)
+        buffers, replay = self._guided
+        for buffer, tensor in zip(buffers, guide, strict=True):
             self._fill(buffer, tensor)
-        return self._replay_guided().clone()
+        return replay().clone()
 
-    def _capture_guided(self, guide: Guide) -> None:
-        """Not every kernel has a derivative, which only guidance needs."""
+    def _capture_guided(self, guide: Guide) -> tuple[Guide, Captured[Tensor]]:
+        """Only when it is wanted: not every kernel has a derivative."""
         buffers, (step, steps) = Guide(guide.plan.clone(), guide.weights.clone()), self._integral
-        self._replay_guided = self._captured(
+        return buffers, self._captured(
             lambda: integrate_guided(step, steps, self._noise, self._held, buffers)
         )
-        self._guide = buffers
 
     @staticmethod
     def _fill(buffer: Tensor, tensor: Tensor) -> None:

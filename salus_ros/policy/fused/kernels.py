@@ -15,15 +15,13 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from salus_ros.policy.fused.layers import shared_memory
+from salus_ros.policy.fused.layers import key_block, shared_memory
 
 ROWS = 16
 """Of a tile of outputs: the least that tensor cores take. A chunk has few rows, and all processors
 want some."""
 MANY = 1024
 """Outputs from which on tiles are wider and sums are not shared: there are programs enough."""
-MOST_KEYS = 256
-"""Whose scores a program holds at once."""
 QUERIES = 16
 MANY_KEYS = 128
 WARPS = 4
@@ -222,7 +220,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     keys = key.shape[2]
     out = torch.empty(batch, queries, heads * size, device=query.device, dtype=query.dtype)
     shared = [0 if len(t) == 1 else t.stride(0) for t in (key, value)]
-    block = max(16, triton.next_power_of_2(keys))
+    block = key_block(keys)
     warps = TILES[query.dtype].key_warps if block >= MANY_KEYS else WARPS
     _attend_kernel[batch * heads, triton.cdiv(queries, QUERIES)](
         query, key, value, out, heads, queries, keys, size**-0.5,

@@ -24,6 +24,8 @@ LEAST_CAPABILITY = (8, 0)
 """Of a GPU: older tensor cores know neither bfloat16 nor TensorFloat-32."""
 SIZES = (16, 32, 64, 128)
 """Of a head that the attention kernel takes."""
+MOST_KEYS = 256
+"""Whose scores a program of that kernel holds at once."""
 
 
 @contextmanager
@@ -126,6 +128,11 @@ def shared_memory(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin)
 
 
+def key_block(keys: int) -> int:
+    """Keys that a program of the attention kernel makes room for: a power of 2, 16 at least."""
+    return max(16, 1 << (keys - 1).bit_length())
+
+
 def _takes(x: Tensor) -> bool:
     if torch.compiler.is_compiling():  # a compiler makes its own kernels
         return False
@@ -169,13 +176,11 @@ def _repeats(residual: Tensor | None, x: Tensor, outputs: int) -> bool:
 
 def _attention_fits(query: Tensor, key: Tensor, value: Tensor, room: int) -> bool:
     """room: bytes of shared memory, where keys and values of a head must find place."""
-    from salus_ros.policy.fused.kernels import MOST_KEYS  # noqa: PLC0415
-
     both = key, value
     dense = all(t.stride(-1) == 1 and t.dtype == query.dtype for t in (query, *both))
     batches = all(len(t) in (1, len(query)) and t.shape[2] == key.shape[2] for t in both)
     count, size = key.shape[2], query.shape[-1]
     if not dense or not batches or size not in SIZES or count > MOST_KEYS:
         return False
-    fits = 2 * (1 << (count - 1).bit_length()) * size * query.element_size() <= 0.8 * room
+    fits = 2 * key_block(count) * size * query.element_size() <= 0.8 * room
     return fits and not _differentiates(*both)

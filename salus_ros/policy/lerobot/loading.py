@@ -80,7 +80,7 @@ def read_config(folder: Path) -> Any:
     """
     try:
         return PreTrainedConfig.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, TypeError, DraccusException) as error:
+    except LOADING_ERRORS as error:
         line = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{folder} can't be read: {line}") from error
 
