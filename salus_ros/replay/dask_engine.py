@@ -62,19 +62,30 @@ def run_on_dask(
     told: Told = lambda _: None,
     task: Task = work,
 ) -> list[Answer]:
-    """All bags, in their order, each counted once however often it had to be tried."""
+    """All bags, in their order, each counted once however often it had to be tried.
+
+    Dask gives up a bag that was on several workers as they died, though it may only have waited
+    there beside the one that they died of. So each of these is tried once more, with no other.
+    """
     as_completed: Any = import_module("distributed").as_completed
     futures = {client.submit(task, bag, options, pure=False): bag for bag in bags}
     answers: dict[Path, Answer] = {}
+    given_up: list[Path] = []
     for future in as_completed(futures):
         bag = futures[future]
-        answers[bag] = _answer(future, bag)
-        told(answers[bag])
+        if future.exception() is None:
+            answers[bag] = future.result()
+            told(answers[bag])
+        else:
+            given_up.append(bag)
         future.release()
+    for bag in given_up:
+        answers[bag] = _alone(client.submit(task, bag, options, pure=False), bag)
+        told(answers[bag])
     return [answers[bag] for bag in bags]
 
 
-def _answer(future: Any, bag: Path) -> Answer:
+def _alone(future: Any, bag: Path) -> Answer:
     error = future.exception()
     if error is None:
         answer: Answer = future.result()
