@@ -43,7 +43,7 @@ test: build $(VENV)/.lerobot
 test-thorough: build $(VENV)/.lerobot
 	@$(SOURCE) $(PYTHON) -m pytest --timeout 3600 $(ARGS)
 
-build: $(VENV)/.system $(VENV)/.messages $(VENV)/.sedac
+build: $(VENV)/.system $(VENV)/.messages $(VENV)/.sedac $(VENV)/.compiled
 
 lint: build $(VENV)/.lerobot
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
@@ -123,4 +123,14 @@ $(VENV)/.sedac: $(SEDAC_SOURCES) $(VENV)/.packages
 	else echo "sedac_core: no Rust toolchain that can build it (https://rustup.rs), numpy fallback"; \
 	  for site in $(VENV)/lib/python3*/site-packages; do \
 	    echo $(CURDIR)/sedac_core/python > $$site/sedac_core.pth; done; fi
+	@touch $@
+
+# The modules of every tick, compiled where they lie. Without a compiler or Python's headers the
+# sources run as they are.
+$(VENV)/.compiled: setup.py pyproject.toml $(shell find salus_ros -name '*.py') $(VENV)/.packages \
+	| $(VENV)/.system
+	@if SALUS_COMPILE=1 $(PYTHON) setup.py --quiet build_ext --inplace --build-temp $(VENV)/compiled \
+	  > $(VENV)/compiled.log 2>&1; then echo "salus_ros: compiled"; \
+	else echo "salus_ros: not compiled, slower ($(VENV)/compiled.log says why)"; \
+	  rm -f salus_ros/compiled.json; find salus_ros -name '*.so' -delete; fi
 	@touch $@

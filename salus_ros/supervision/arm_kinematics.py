@@ -2,29 +2,24 @@
 
 From the manufacturer's modified DH parameters, the same for both arms (Franka, "Robot and
 interface specifications": d1 = 0.333, d3 = 0.316, a4 = 0.0825, a5 = -0.0825, d5 = 0.384,
-a7 = 0.088, flange 0.107 m), written out frame by frame in plain arithmetic. So one piece of code
-serves a tick, in floats (some 15 us; numpy needs ten times that for 7 joints), and whole plans, in
-numpy columns. All twists between the axes are right angles, which leaves sums of axes to do.
+a7 = 0.088, flange 0.107 m), written out frame by frame in plain arithmetic: one posture, for a
+tick. Many rows at once are `arm_columns`, which multiplies matrices. All twists between the axes
+are right angles, which leaves sums of axes to do.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-
-from salus_ros.interfaces import FloatArray
 
 D1, D3, D5 = 0.333, 0.316, 0.384
 A4, A7 = 0.0825, 0.088
 FLANGE = 0.107
 JOINTS = 7
 
-# x, y, z: floats, or numpy columns [rows].
-Vector = tuple[Any, Any, Any]
+Vector = tuple[float, float, float]
+# Of joints 1 to 6.
+Vectors = tuple[Vector, Vector, Vector, Vector, Vector, Vector]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,51 +42,43 @@ class Posture:
     The seventh axis runs through flange and tool and moves neither.
     """
 
-    axes: tuple[Vector, ...]
-    origins: tuple[Vector, ...]
+    axes: Vectors
+    origins: Vectors
     elbow: Vector
     flange: Vector
     tool: Vector
     fingers: tuple[Vector, Vector]
 
     @property
-    def points(self) -> tuple[Vector, ...]:
+    def points(self) -> tuple[Vector, Vector, Vector, Vector, Vector]:
         """All points, in the order of POINT_NAMES."""
-        return (self.elbow, self.flange, self.tool, *self.fingers)
+        return (self.elbow, self.flange, self.tool, self.fingers[0], self.fingers[1])
 
 
 POINT_NAMES = ("elbow", "flange", "tool point", "left fingertip", "right fingertip")
 
 
-def posture(positions: Sequence[Any] | FloatArray, tool: Tool) -> Posture:
-    """Where everything is at joint positions [7] rad: floats, or columns of numpy rows."""
-    if isinstance(positions[0], np.ndarray):
-        return _posture(positions, tool, np.sin, np.cos)
-    return _posture(positions, tool, math.sin, math.cos)
-
-
-def _posture(
-    q: Sequence[Any] | FloatArray, tool: Tool, sin: Callable[[Any], Any], cos: Callable[[Any], Any]
-) -> Posture:
-    c1, s1, c2, s2 = cos(q[0]), sin(q[0]), cos(q[1]), sin(q[1])
-    zero = 0.0 * c1
-    z1 = (zero, zero, zero + 1.0)
-    shoulder = (zero, zero, zero + D1)
-    z2 = (-s1, c1, zero)
+def posture(q: list[float], tool: Tool) -> Posture:
+    """Where everything is at joint positions [7] rad."""
+    c1, s1 = math.cos(q[0]), math.sin(q[0])
+    c2, s2 = math.cos(q[1]), math.sin(q[1])
+    z1 = (0.0, 0.0, 1.0)
+    shoulder = (0.0, 0.0, D1)
+    z2 = (-s1, c1, 0.0)
     x2 = (c2 * c1, c2 * s1, -s2)
     z3 = (s2 * c1, s2 * s1, c2)
-    x3, y3 = _turned(x2, z2, cos(q[2]), sin(q[2]))
+    x3, y3 = _turned(x2, z2, q[2])
     o3 = _along(shoulder, D3, z3)
     elbow = _along(o3, A4, x3)
     z4 = _minus(y3)
-    x4, z5 = _turned(x3, z3, cos(q[3]), sin(q[3]))
+    x4, z5 = _turned(x3, z3, q[3])
     wrist = _along(_along(elbow, -A4, x4), D5, z5)
-    x5, y5 = _turned(x4, _minus(z4), cos(q[4]), sin(q[4]))
+    x5, y5 = _turned(x4, _minus(z4), q[4])
     z6 = _minus(y5)
-    x6, y6 = _turned(x5, z5, cos(q[5]), sin(q[5]))
+    x6, y6 = _turned(x5, z5, q[5])
     z7 = _minus(y6)
     o7 = _along(wrist, A7, x6)
-    x7, y7 = _turned(x6, z6, cos(q[6]), sin(q[6]))
+    x7, y7 = _turned(x6, z6, q[6])
     point = _along(o7, FLANGE + tool.length, z7)
     spread = tool.finger * math.sqrt(0.5)
     across = (spread * (x7[0] + y7[0]), spread * (x7[1] + y7[1]), spread * (x7[2] + y7[2]))
@@ -105,8 +92,9 @@ def _posture(
     )
 
 
-def _turned(x: Vector, y: Vector, c: Any, s: Any) -> tuple[Vector, Vector]:
+def _turned(x: Vector, y: Vector, angle: float) -> tuple[Vector, Vector]:
     """Two axes turned in their own plane."""
+    c, s = math.cos(angle), math.sin(angle)
     return (
         (c * x[0] + s * y[0], c * x[1] + s * y[1], c * x[2] + s * y[2]),
         (c * y[0] - s * x[0], c * y[1] - s * x[1], c * y[2] - s * x[2]),
@@ -125,22 +113,43 @@ def _minus(axis: Vector) -> Vector:
     return (-axis[0], -axis[1], -axis[2])
 
 
-def tool_jacobian(place: Posture) -> list[Vector]:
+def tool_jacobian(place: Posture) -> Vectors:
     """Velocity of the tool point for 1 rad/s of each of joints 1 to 6 [m/s]; joint 7: none."""
-    x, y, z = place.tool
-    columns = []
-    for (a, b, c), (ox, oy, oz) in zip(place.axes, place.origins, strict=True):
-        dx, dy, dz = x - ox, y - oy, z - oz
-        columns.append((b * dz - c * dy, c * dx - a * dz, a * dy - b * dx))
-    return columns
+    axes, origins, tool = place.axes, place.origins, place.tool
+    return (
+        _swept(axes[0], origins[0], tool),
+        _swept(axes[1], origins[1], tool),
+        _swept(axes[2], origins[2], tool),
+        _swept(axes[3], origins[3], tool),
+        _swept(axes[4], origins[4], tool),
+        _swept(axes[5], origins[5], tool),
+    )
 
 
-def tool_speed(jacobian: Sequence[Vector], velocities: Sequence[Any] | FloatArray) -> Any:
-    """Speed of the tool point [m/s] at joint velocities [7] rad/s: floats, or numpy columns."""
-    x = y = z = 0.0
-    for (jx, jy, jz), v in zip(jacobian, velocities, strict=False):
-        x, y, z = x + jx * v, y + jy * v, z + jz * v
-    return (x * x + y * y + z * z) ** 0.5
+def _swept(axis: Vector, origin: Vector, point: Vector) -> Vector:
+    """Velocity of a point that turns about an axis at 1 rad/s."""
+    x, y, z = point[0] - origin[0], point[1] - origin[1], point[2] - origin[2]
+    return (axis[1] * z - axis[2] * y, axis[2] * x - axis[0] * z, axis[0] * y - axis[1] * x)
+
+
+def lengths(columns: Vectors) -> list[float]:
+    """Length of each vector [6]."""
+    a, b, c, d, e, f = columns
+    return [_length(a), _length(b), _length(c), _length(d), _length(e), _length(f)]
+
+
+def _length(v: Vector) -> float:
+    return math.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2])
+
+
+def tool_speed(jacobian: Vectors, v: list[float]) -> float:
+    """Speed of the tool point [m/s] at joint velocities [7] rad/s."""
+    a, b, c, d, e, f = jacobian
+    v1, v2, v3, v4, v5, v6 = v[0], v[1], v[2], v[3], v[4], v[5]
+    x = a[0] * v1 + b[0] * v2 + c[0] * v3 + d[0] * v4 + e[0] * v5 + f[0] * v6
+    y = a[1] * v1 + b[1] * v2 + c[1] * v3 + d[1] * v4 + e[1] * v5 + f[1] * v6
+    z = a[2] * v1 + b[2] * v2 + c[2] * v3 + d[2] * v4 + e[2] * v5 + f[2] * v6
+    return _length((x, y, z))
 
 
 def lever_bounds(tool: Tool) -> list[float]:

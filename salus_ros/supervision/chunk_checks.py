@@ -16,16 +16,16 @@ rate is no fault: policies open and close it in one step, and the command is sle
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
 
 import numpy as np
 
 from salus_ros.interfaces import NANOSECONDS, ActionChunk, FloatArray
-from salus_ros.supervision.arm_kinematics import posture
+from salus_ros.supervision.arm_columns import postures
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.limits import ArmLimits, GripperLimits, RobotLimits
+from salus_ros.supervision.reference import Row
 
 # A row so far outside a range is rounding of 32-bit policies, and moved into it.
 POSITION_TOLERANCE = 1e-4
@@ -102,13 +102,13 @@ def check_space(
     space = limits.workspace
     if space is None:
         return None
-    place = posture(rows.T, space.tool)
-    margin, row, text = space.worst_place(place)
+    places = postures(rows, space.tool)
+    margin, row, text = space.worst_place(places)
     if margin < 0:
         return Rejection("chunk_workspace", f"row {first + row}: {text}", True, margin, 0.0)
     span = min(rows_in(config.curvature_span, step), max(len(rows) - 1, 1))
-    points = np.stack(place.tool)
-    ways = np.linalg.norm(points[:, span:] - points[:, :-span], axis=0)
+    points = places.points[2]
+    ways = np.linalg.norm(points[span:] - points[:-span], axis=1)
     speed = float(ways.max()) / (span * step) if ways.size else 0.0
     bound = config.excess_allowed * config.tool_speed
     if speed > bound:
@@ -229,8 +229,11 @@ def _clipped(
     return inside, np.clip(widths, limits.gripper.closed, limits.gripper.open)
 
 
-def jump(row: Sequence[float], commanded: Sequence[float]) -> tuple[float, int]:
+def jump(row: Row, commanded: Row) -> tuple[float, int]:
     """Largest distance [rad] of a plan from the commanded positions, and its joint."""
-    distances = [abs(x - y) for x, y in zip(row, commanded, strict=True)]
-    worst = max(distances)
-    return worst, distances.index(worst)
+    worst, joint = 0.0, 0
+    for j in range(len(row)):
+        distance = abs(row[j] - commanded[j])
+        if distance > worst:
+            worst, joint = distance, j
+    return worst, joint

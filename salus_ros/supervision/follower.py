@@ -10,7 +10,7 @@ from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.modes import Cause, Mode
 from salus_ros.supervision.motion import AIM_AHEAD, MotionGenerator, Sample, Step
 from salus_ros.supervision.plan import Plan
-from salus_ros.supervision.plan_clock import PlanClock, scaled
+from salus_ros.supervision.plan_clock import STRETCH_RAMP, scaled
 from salus_ros.supervision.plan_keeper import PlanKeeper
 from salus_ros.supervision.reference import Curve
 
@@ -148,7 +148,7 @@ class Follower:
     def _ramped(self, slow: bool) -> float:
         """Share of the velocity limits at the next tick: SLOW lowers and raises it gradually."""
         wanted = self._config.slow_factor if slow else 1.0
-        most = PlanClock.STRETCH_RAMP * seconds(self._config.period)
+        most = STRETCH_RAMP * seconds(self._config.period)
         return self._slow + min(max(wanted - self._slow, -most), most)
 
     def _stretch(self, plan: Plan, slow: float) -> float:

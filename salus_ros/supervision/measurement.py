@@ -12,6 +12,7 @@ from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.freshness import Aged
 from salus_ros.supervision.limits import RobotLimits
 from salus_ros.supervision.modes import Cause
+from salus_ros.supervision.reference import Row
 
 
 def check_joint_values(
@@ -70,11 +71,14 @@ class Measurement:
         """Age of the newest joint state [s]; infinite where there is none."""
         return inf if self._aged is None else self._aged.seconds(now)
 
-    def distance(self, commanded: Sequence[float]) -> float:
+    def distance(self, commanded: Row) -> float:
         """Largest distance of a measured joint from the command [rad]; -1: no measurement."""
         if not self.positions:
             return -1.0
-        return max([abs(q - c) for q, c in zip(self.positions, commanded, strict=True)])
+        worst = 0.0
+        for q, c in zip(self.positions, commanded):
+            worst = max(worst, abs(q - c))
+        return worst
 
     def moving(self) -> str:
         """Which joint moves and how fast, in one line; empty: none does."""
@@ -96,7 +100,7 @@ class Measurement:
         space = self._workspace
         return "" if space is None else _moved_by_hand(space.outside(self.positions))
 
-    def causes(self, now: Instant, commanded: Sequence[float], error_bound: float) -> list[Cause]:
+    def causes(self, now: Instant, commanded: Row, error_bound: float) -> list[Cause]:
         """Causes that the measurement gives at a tick."""
         found = []
         age = self.age(now)

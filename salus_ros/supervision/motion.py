@@ -32,7 +32,7 @@ from ruckig import Synchronization, Trajectory
 
 from salus_ros.supervision.interpolation import GeneratorLimits, edge_is_smooth
 from salus_ros.supervision.limits import VelocityEnvelope
-from salus_ros.supervision.reference import State
+from salus_ros.supervision.reference import Row, State
 from salus_ros.supervision.space_guard import TOO_FAST, SpaceGuard
 from salus_ros.supervision.stop import SPEED_MIN, Stop, inside, ruckig_solver, solve
 
@@ -120,7 +120,7 @@ class MotionGenerator:
     def guard(self, guard: SpaceGuard | None) -> None:
         self._stop.guard = guard
 
-    def start(self, positions: Sequence[float]) -> bool:
+    def start(self, positions: Row) -> bool:
         """Begin at rest at positions [rad]; False (and nothing changed) outside the limits."""
         zero = [0.0] * self._joints
         state = (list(positions), zero, zero)
@@ -133,7 +133,11 @@ class MotionGenerator:
     @property
     def at_rest(self) -> bool:
         """Whether the commanded velocity and acceleration are zero, but for rounding."""
-        return all(abs(v) < REST and abs(a) < REST for v, a in zip(*self.state[1:], strict=True))
+        _, velocities, accelerations = self.state
+        for v, a in zip(velocities, accelerations):  # noqa: SIM110  (a plain loop when compiled)
+            if not (abs(v) < REST and abs(a) < REST):
+                return False
+        return True
 
     def send(self, sample: Sample) -> Step:
         """Make a sample, worked out for the present state, the commanded one."""
@@ -148,16 +152,17 @@ class MotionGenerator:
 
     def _along_stop(self, along: float) -> State:
         stop = self.sample.stop
-        q, v, a = stop.at_time(along)
-        if along >= stop.duration:
-            v, a = [0.0] * self._joints, [0.0] * self._joints
-        return q, v, a
+        state: State = stop.at_time(along)
+        if along < stop.duration:
+            return state
+        zero = [0.0] * self._joints
+        return state[0], zero, zero
 
     def track(
         self,
         now: State,
         following: State,
-        peaks: tuple[list[float], list[float]],
+        peaks: tuple[Row, Row],
         aim: Callable[[], State],
         share: float = 1.0,
     ) -> Sample:
@@ -176,7 +181,7 @@ class MotionGenerator:
         sample, _ = self._certified(Step.TRACK, candidate, rough)
         return sample or self._brake() or self.approach(aim()[0], share)
 
-    def approach(self, positions: Sequence[float], share: float = 1.0) -> Sample:
+    def approach(self, positions: Row, share: float = 1.0) -> Sample:
         """Next sample towards positions at rest, moved into the limits; else along the stop.
 
         A joint that could no longer be stopped after such a sample goes along its own stop: the
@@ -184,8 +189,7 @@ class MotionGenerator:
         """
         limits = self.limits
         inside_limits = [
-            min(max(q, low), high)
-            for q, low, high in zip(positions, limits.lower, limits.upper, strict=True)
+            min(max(q, low), high) for q, low, high in zip(positions, limits.lower, limits.upper)
         ]
         zero = [0.0] * self._joints
         candidate = self._towards((inside_limits, zero, zero), 0.0, self._room(share))
@@ -200,47 +204,44 @@ class MotionGenerator:
         """Where the tool would be too fast: one sample along the stop, then the plan again."""
         return self.stop(Step.BRAKE) if self._stop.blocked == TOO_FAST else None
 
-    def _room(self, share: float) -> tuple[list[float], list[float]]:
+    def _room(self, share: float) -> tuple[Row, Row]:
         """Largest speeds [rad/s] down and up to aim for."""
         down, up = self._stop.room(self.state)
         if share == 1.0:
             return down, up
         most = [share * v for v in self.limits.velocity]
-        slower = [
-            [min(speed, top) for speed, top in zip(way, most, strict=True)] for way in (down, up)
-        ]
+        slower = [[min(speed, top) for speed, top in zip(way, most)] for way in (down, up)]
         return slower[0], slower[1]
 
     def _catch_up(
         self,
         now: State,
         following: State,
-        peaks: tuple[list[float], list[float]],
-        room: tuple[list[float], list[float]],
+        peaks: tuple[Row, Row],
+        room: tuple[Row, Row],
     ) -> State:
         """Reference plus the error one period on, the error going to zero in the shortest time."""
         (q, v, a), (q0, v0, a0) = self.state, now
         request, limits = self._error_request, self.limits
-        request.current_position = [x - y for x, y in zip(q, q0, strict=True)]
-        request.current_velocity = [x - y for x, y in zip(v, v0, strict=True)]
-        request.current_acceleration = [x - y for x, y in zip(a, a0, strict=True)]
+        request.current_position = [x - y for x, y in zip(q, q0)]
+        request.current_velocity = [x - y for x, y in zip(v, v0)]
+        request.current_acceleration = [x - y for x, y in zip(a, a0)]
         down, up = room
-        request.max_velocity = [max(x - y, SPEED_MIN * x) for x, y in zip(up, v0, strict=True)]
-        request.min_velocity = [-max(x + y, SPEED_MIN * x) for x, y in zip(down, v0, strict=True)]
+        request.max_velocity = [max(x - y, SPEED_MIN * x) for x, y in zip(up, v0)]
+        request.min_velocity = [-max(x + y, SPEED_MIN * x) for x, y in zip(down, v0)]
         request.max_acceleration = _reserve(limits.acceleration, peaks[0])
         request.max_jerk = _reserve(limits.jerk, peaks[1])
         if not solve(self._error_solver, request, self._trajectory):
             return following
-        eq, ev, ea = self._trajectory.at_time(limits.period)
+        error: State = self._trajectory.at_time(limits.period)
+        eq, ev, ea = error
         return (
-            [x + y for x, y in zip(following[0], eq, strict=True)],
-            [x + y for x, y in zip(following[1], ev, strict=True)],
-            [x + y for x, y in zip(following[2], ea, strict=True)],
+            [x + y for x, y in zip(following[0], eq)],
+            [x + y for x, y in zip(following[1], ev)],
+            [x + y for x, y in zip(following[2], ea)],
         )
 
-    def _towards(
-        self, target: State, duration: float, room: tuple[list[float], list[float]]
-    ) -> State:
+    def _towards(self, target: State, duration: float, room: tuple[Row, Row]) -> State:
         """State one period on along Ruckig's trajectory to a target, within absolute limits."""
         request, limits = self._aim_request, self.limits
         request.current_position, request.current_velocity, request.current_acceleration = (
@@ -257,9 +258,7 @@ class MotionGenerator:
         q, v, a = self._trajectory.at_time(limits.period)
         return q, v, a
 
-    def _reachable(
-        self, target: State, room: tuple[list[float], list[float]]
-    ) -> tuple[list[float], list[float]]:
+    def _reachable(self, target: State, room: tuple[Row, Row]) -> tuple[Row, Row]:
         """Velocity and acceleration of a target, moved to where a trajectory may arrive."""
         velocities, accelerations = [], []
         limits = self.limits
@@ -279,15 +278,13 @@ class MotionGenerator:
         share: of the velocity limits.
         """
         limits, period = self.limits, self.limits.period
-        rough = []
-        before = zip(*self.state, strict=True)
-        after = zip(*candidate, strict=True)
-        for j, (old, new) in enumerate(zip(before, after, strict=True)):
-            _, v, a = new
+        (q0, v0, a0), (q, v, a) = self.state, candidate
+        rough: list[int] = []
+        for j in range(len(q)):
             jerk = limits.jerk[j]
             if not (
-                inside(v, a, share * limits.velocity[j], limits.acceleration[j], jerk)
-                and edge_is_smooth(old, new, jerk, period)
+                inside(v[j], a[j], share * limits.velocity[j], limits.acceleration[j], jerk)
+                and edge_is_smooth((q0[j], v0[j], a0[j]), (q[j], v[j], a[j]), jerk, period)
             ):
                 rough.append(j)
         return rough
@@ -306,16 +303,14 @@ class MotionGenerator:
         return (None if stop is None else Sample(step, candidate, stop)), failing
 
 
-def _reserve(limits: Sequence[float], used: Sequence[float]) -> list[float]:
-    return [
-        max(limit - part, RESERVE_MIN * limit) for limit, part in zip(limits, used, strict=True)
-    ]
+def _reserve(limits: Row, used: Row) -> Row:
+    return [max(limit - part, RESERVE_MIN * limit) for limit, part in zip(limits, used)]
 
 
-def _mixed(candidate: State, other: State, joints: Sequence[int]) -> State:
+def _mixed(candidate: State, other: State, joints: list[int]) -> State:
     """A candidate with some joints' values from another."""
     q, v, a = ([*values] for values in candidate)
-    for mine, theirs in zip((q, v, a), other, strict=True):
+    for mine, theirs in zip((q, v, a), other):
         for j in joints:
             mine[j] = theirs[j]
     return q, v, a

@@ -14,7 +14,8 @@ from salus_ros.interfaces import (
     Instant,
     seconds,
 )
-from salus_ros.supervision.arm_kinematics import Tool, posture, tool_jacobian, tool_speed
+from salus_ros.supervision.arm_columns import postures, tool_speeds
+from salus_ros.supervision.arm_kinematics import Tool
 from salus_ros.supervision.chunk_checks import CheckedActions
 from salus_ros.supervision.freshness import Aged
 from salus_ros.supervision.reference import (
@@ -134,6 +135,6 @@ def tool_speeds_ahead(points: FloatArray, step: float, tool: Tool) -> list[float
     """For each segment of a curve the tool's largest speed [m/s] from there on for a while."""
     knots = (points[:-2] + 4 * points[1:-1] + points[2:]) / 6
     velocities = (points[2:] - points[:-2]) / (2 * step)
-    speeds = tool_speed(tool_jacobian(posture(knots.T, tool)), velocities.T)
+    speeds = tool_speeds(postures(knots, tool), velocities)
     ahead: list[float] = largest_ahead(speeds, ceil(SPEED_AHEAD / step) + 2).tolist()
     return ahead[:-1]

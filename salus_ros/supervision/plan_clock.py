@@ -7,6 +7,9 @@ from collections import deque
 from salus_ros.interfaces import Instant, seconds
 from salus_ros.supervision.reference import Row
 
+# A share of the clock's rate, a second.
+STRETCH_RAMP = 1.0
+
 
 class PlanClock:
     """The time of the plan that each command stands for.
@@ -27,7 +30,6 @@ class PlanClock:
 
     SLEW = 0.05
     RAMP = 0.25
-    STRETCH_RAMP = 1.0
     # Behind (or ahead) by so many ticks it begins to slew, and ends when level within half a tick.
     BEGIN_TICKS = 1.5
     END_TICKS = 0.5
@@ -103,7 +105,7 @@ class PlanClock:
         return before, self.time
 
     def _stretched(self, wanted: float) -> float:
-        most = self.STRETCH_RAMP * seconds(self._period)
+        most = STRETCH_RAMP * seconds(self._period)
         return self.stretch + min(max(wanted - self.stretch, -most), most)
 
     def _steered(self, lag: int) -> tuple[bool, float]:

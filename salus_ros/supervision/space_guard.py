@@ -21,19 +21,19 @@ whatever their signs, no more looks are needed; for slow motions that is at once
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from ruckig import Trajectory
 
 from salus_ros.supervision.arm_kinematics import (
     Posture,
+    lengths,
     lever_bounds,
     posture,
     tool_jacobian,
     tool_speed,
 )
 from salus_ros.supervision.interpolation import GeneratorLimits
-from salus_ros.supervision.reference import State
+from salus_ros.supervision.reference import Row, State
 from salus_ros.supervision.workspace import Workspace
 
 # Why a state is refused.
@@ -53,16 +53,16 @@ class _Base:
 
     __slots__ = ("_looked", "jacobian", "norms", "positions")
 
-    def __init__(self, positions: list[float], place: Posture) -> None:
+    def __init__(self, positions: Row, place: Posture) -> None:
         self.positions = positions
         self.jacobian = tool_jacobian(place)
-        self.norms = [math.sqrt(x * x + y * y + z * z) for x, y, z in self.jacobian]
+        self.norms = lengths(self.jacobian)
         self._looked: tuple[State | None, float] = (None, 0.0)
 
     def speed(self, state: State) -> float:
         """The tool's speed [m/s] with this Jacobian; the last one is remembered."""
         if self._looked[0] is not state:
-            self._looked = (state, float(tool_speed(self.jacobian, state[1])))
+            self._looked = (state, tool_speed(self.jacobian, state[1]))
         return self._looked[1]
 
 
@@ -78,7 +78,7 @@ class SpaceGuard:
         # The tool point is on the seventh joint's axis.
         self._roots = [math.sqrt(lever) for lever in self._levers[:-1]] + [0.0]
 
-    def blocks(self, state: State, stop: Trajectory, ends: list[float], turns: list[float]) -> str:
+    def blocks(self, state: State, stop: Trajectory, ends: Row, turns: Row) -> str:
         """Why a state may not be commanded: "", OUTSIDE or TOO_FAST.
 
         stop: its stop, ending at `ends`; turns: how far each joint goes before it turns round.
@@ -86,31 +86,29 @@ class SpaceGuard:
         q = state[0]
         extra, travel = _travels(q, ends, turns)
         place = posture(q, self.workspace.tool)
-        margin = min(self.workspace.margins(place))
+        margin = self.workspace.least_margin(place)
         if margin < self._reach(travel) and (
             margin < 0 or not self._stays_inside(stop, q, ends, extra)
         ):
             return OUTSIDE
         return "" if self._stays_slow(place, state, stop, ends, extra) else TOO_FAST
 
-    def _reach(self, travel: Sequence[float]) -> float:
-        return sum(lever * way for lever, way in zip(self._levers, travel, strict=True))
+    def _reach(self, travel: Row) -> float:
+        return _dot(self._levers, travel)
 
-    def _stays_inside(
-        self, stop: Trajectory, start: list[float], ends: list[float], extra: list[float]
-    ) -> bool:
+    def _stays_inside(self, stop: Trajectory, start: Row, ends: Row, extra: Row) -> bool:
         parts = [(0.0, stop.duration, start, ends)]
         for _ in range(LOOKS_MAX):
             if not parts:
                 return True
             begin, end, q0, q1 = parts.pop()
             middle = (begin + end) / 2
-            q = stop.at_time(middle)[0]
-            margin = min(self.workspace.margins(posture(q, self.workspace.tool)))
+            q: Row = stop.at_time(middle)[0]
+            margin = self.workspace.least_margin(posture(q, self.workspace.tool))
             if margin < 0:
                 return False
-            before = [abs(x - y) + e for x, y, e in zip(q, q0, extra, strict=True)]
-            after = [abs(x - y) + e for x, y, e in zip(q1, q, extra, strict=True)]
+            before = [abs(x - y) + e for x, y, e in zip(q, q0, extra)]
+            after = [abs(x - y) + e for x, y, e in zip(q1, q, extra)]
             if margin < self._reach(before):
                 parts.append((begin, middle, q0, q))
             if margin < self._reach(after):
@@ -118,7 +116,7 @@ class SpaceGuard:
         return not parts
 
     def _stays_slow(
-        self, place: Posture, state: State, stop: Trajectory, ends: list[float], extra: list[float]
+        self, place: Posture, state: State, stop: Trajectory, ends: Row, extra: Row
     ) -> bool:
         base = _Base(state[0], place)
         if self._surely_slow(base, state, ends, extra):
@@ -127,44 +125,40 @@ class SpaceGuard:
             return False
         jerks = [
             jerk if abs(v) > STILL or abs(a) > STILL else 0.0
-            for v, a, jerk in zip(state[1], state[2], self._jerk, strict=True)
+            for v, a, jerk in zip(state[1], state[2], self._jerk)
         ]
-        bend = sum(n * j for n, j in zip(base.norms, jerks, strict=False)) / 8
-        looks = math.ceil(stop.duration * math.sqrt(bend / (GAP_SHARE * self.limit)))
-        step = stop.duration / min(max(looks, 2), SPEED_LOOKS_MAX)
+        bend = _dot(base.norms, jerks) / 8
+        duration: float = stop.duration
+        looks = math.ceil(duration * math.sqrt(bend / (GAP_SHARE * self.limit)))
+        step = duration / min(max(looks, 2), SPEED_LOOKS_MAX)
         gaps = [jerk * step * step / 8 for jerk in jerks]
         gap_roots = self._root_sum(gaps)
         before, roots_before = state, self._root_sum(state[1])
         for look in range(1, SPEED_LOOKS_MAX + 1):
-            after = stop.at_time(look * step)
+            after: State = stop.at_time(look * step)
             roots_after = self._root_sum(after[1])
             roots = max(roots_before, roots_after) + gap_roots
             if not self._slow_between(base, before, after, gaps, roots, extra):
                 base = _Base(before[0], posture(before[0], self.workspace.tool))
                 if not self._slow_between(base, before, after, gaps, roots, extra):
                     return False
-            if look * step >= stop.duration or self._surely_slow(base, after, ends, extra):
+            if look * step >= duration or self._surely_slow(base, after, ends, extra):
                 return True
             before, roots_before = after, roots_after
         return False
 
-    def _surely_slow(
-        self, base: _Base, state: State, ends: list[float], extra: list[float]
-    ) -> bool:
+    def _surely_slow(self, base: _Base, state: State, ends: Row, extra: Row) -> bool:
         """Whether the rest of a stop can't exceed the limit, whatever the joints' directions."""
-        total = 0.0
-        for norm, v in zip(base.norms, state[1], strict=False):
-            total += norm * abs(v)
-        if total > self.limit:
+        if _dot(base.norms, [abs(v) for v in state[1]]) > self.limit:
             return False
         peaks = [
             max(abs(v), abs(v + a * abs(a) / (2 * jerk)))
-            for v, a, jerk in zip(state[1], state[2], self._jerk, strict=True)
+            for v, a, jerk in zip(state[1], state[2], self._jerk)
         ]
-        most = sum([n * p for n, p in zip(base.norms, peaks, strict=False)])
+        most = _dot(base.norms, peaks)
         way = [
             abs(q - q0) + abs(end - q) + 2 * more
-            for q, q0, end, more in zip(state[0], base.positions, ends, extra, strict=True)
+            for q, q0, end, more in zip(state[0], base.positions, ends, extra)
         ]
         return most + self._root_sum(peaks) * self._root_sum(way) <= self.limit
 
@@ -173,39 +167,46 @@ class SpaceGuard:
         base: _Base,
         before: State,
         after: State,
-        gaps: list[float],
+        gaps: Row,
         roots: float,
-        extra: list[float],
+        extra: Row,
     ) -> bool:
         """Whether the tool keeps its limit from one look to the next.
 
         gaps: how far each joint's velocity may leave the straight line between them [rad/s];
         roots: bound of the root sum of the velocities between them.
         """
-        gap = sum([n * g for n, g in zip(base.norms, gaps, strict=False)])
+        gap = _dot(base.norms, gaps)
         fastest = gap + max(base.speed(before), base.speed(after))
         if fastest > self.limit:
             return False
         # Both looks lie after the base: what the later has gone, `extra` included, bounds both.
         way = 0.0
-        for root, x, z, more in zip(self._roots, after[0], base.positions, extra, strict=True):
+        for root, x, z, more in zip(self._roots, after[0], base.positions, extra):
             way += root * (abs(x - z) + more)
         return fastest + roots * way <= self.limit
 
-    def _root_sum(self, values: Sequence[float]) -> float:
+    def _root_sum(self, values: Row) -> float:
         total = 0.0
-        for root, value in zip(self._roots, values, strict=True):
+        for root, value in zip(self._roots, values):
             total += root * abs(value)
         return total
 
 
-def _travels(
-    starts: Sequence[float], ends: Sequence[float], turns: Sequence[float]
-) -> tuple[list[float], list[float]]:
+def _dot(factors: Row, values: Row) -> float:
+    """Sum of the products; where one is shorter, of so many."""
+    total = 0.0
+    for factor, value in zip(factors, values):
+        total += factor * value
+    return total
+
+
+def _travels(starts: Row, ends: Row, turns: Row) -> tuple[Row, Row]:
     """What turning round adds to the way of each joint [rad], and its whole way on a stop."""
-    extra, travel = [], []
-    for q, end, turn in zip(starts, ends, turns, strict=True):
-        more = 2 * min(abs(turn), abs(q + turn - end)) if turn else 0.0
+    extra: Row = []
+    travel: Row = []
+    for q, end, turn in zip(starts, ends, turns):
+        more = 2 * min(abs(turn), abs(q + turn - end)) if turn != 0.0 else 0.0
         extra.append(more)
         travel.append(abs(end - q) + more)
     return extra, travel

@@ -81,7 +81,6 @@ class Stop:
                     limits.velocity,
                     limits.acceleration,
                     limits.jerk,
-                    strict=True,
                 )
             )
             if not inside(v, a, top, steepest, jerk)
@@ -91,27 +90,29 @@ class Stop:
 
     def certify(self, state: State) -> tuple[Trajectory | None, list[int]]:
         """The same where velocity and acceleration are known to be `inside`."""
-        limits = self._limits
+        limits, (q, v, a) = self._limits, state
         self.blocked = ""
         failing: list[int] = []
         request = self._request
-        request.current_position, request.current_velocity, request.current_acceleration = state
+        request.current_position, request.current_velocity = q, v
+        request.current_acceleration = a
         trajectory = Trajectory(len(limits.velocity))
         if not solve(self._solver, request, trajectory):
-            return None, list(range(len(limits.velocity)))
-        ends = trajectory.at_time(trajectory.duration)[0]
-        turns = [turning(v, a, j) for v, a, j in zip(*state[1:], limits.jerk, strict=True)]
-        for j, (q, way, end) in enumerate(zip(state[0], turns, ends, strict=True)):
-            turn = q + way
+            return None, list(range(len(q)))
+        ends: list[float] = trajectory.at_time(trajectory.duration)[0]
+        turns: list[float] = []
+        for j in range(len(q)):
+            way = turning(v[j], a[j], limits.jerk[j])
+            turns.append(way)
             low, high = limits.lower[j] - TOLERANCE, limits.upper[j] + TOLERANCE
-            if not (low <= min(q, turn, end) and max(q, turn, end) <= high):
+            if not (low <= q[j] <= high and low <= q[j] + way <= high and low <= ends[j] <= high):
                 failing.append(j)
         if self._envelopes:
-            failing += self._outside_envelopes(trajectory, state[0], ends)
+            failing += self._outside_envelopes(trajectory, q, ends)
         if self.guard is not None and not failing:
             self.blocked = self.guard.blocks(state, trajectory, ends, turns)
             if self.blocked:
-                failing = list(range(len(limits.velocity)))
+                failing = list(range(len(q)))
         return (None if failing else trajectory), failing
 
     def _outside_envelopes(

@@ -14,12 +14,8 @@ from types import MappingProxyType
 import numpy as np
 
 from salus_ros.interfaces import FloatArray, JointCommand, seconds
-from salus_ros.supervision.arm_kinematics import (
-    POINT_NAMES,
-    posture,
-    tool_jacobian,
-    tool_speed,
-)
+from salus_ros.supervision.arm_columns import postures, tool_speeds
+from salus_ros.supervision.arm_kinematics import POINT_NAMES
 from salus_ros.supervision.interpolation import CONTROLLER_PERIOD, Samples, cubic, quintic
 from salus_ros.supervision.limits import ArmLimits
 from salus_ros.supervision.workspace import Workspace
@@ -103,9 +99,9 @@ def space_violations(
     q: FloatArray, v: FloatArray, workspace: Workspace, tool_speed_limit: float
 ) -> list[Violation]:
     """The same for positions [n, 7] rad and velocities [n, 7] rad/s."""
-    place = posture(q.T, workspace.tool)
-    margins = workspace.margin_columns(place)
-    speeds = np.asarray(tool_speed(tool_jacobian(place), v.T))[:, None]
+    places = postures(q, workspace.tool)
+    margins = workspace.margin_columns(places)
+    speeds = tool_speeds(places, v)[:, None]
     zero, limit = np.zeros(len(margins)), np.array([tool_speed_limit])
     outside = _beyond(-margins.T, zero, "samples", "position", POINT_NAMES)
     return outside + _beyond(speeds, limit, "samples", "velocity", ("tool point",))

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from salus_ros.interfaces import FloatArray
-from salus_ros.supervision.arm_kinematics import JOINTS, POINT_NAMES, Posture, Tool, posture
+from salus_ros.supervision.arm_columns import Postures, postures
+from salus_ros.supervision.arm_kinematics import (
+    JOINTS,
+    POINT_NAMES,
+    Posture,
+    Tool,
+    Vector,
+    posture,
+)
 from salus_ros.supervision.errors import LimitsError
 from salus_ros.supervision.yaml_file import read_yaml
 
@@ -30,13 +38,15 @@ class Box:
 
     def depth(self, x: float, y: float, z: float) -> float:
         """How deep [m] a point is inside: distance to the nearest face, below 0 outside."""
+        # Two at a time: mypyc compiles that to a comparison.
         (x0, y0, z0), (x1, y1, z1) = self.lower, self.upper
-        return min(x - x0, x1 - x, y - y0, y1 - y, z - z0, z1 - z)
+        across, along, up = min(x - x0, x1 - x), min(y - y0, y1 - y), min(z - z0, z1 - z)
+        return min(min(across, along), up)
 
     def depths(self, points: FloatArray) -> FloatArray:
-        """The same for points [..., 3, n]: [..., n]."""
-        lower, upper = np.array(self.lower)[:, None], np.array(self.upper)[:, None]
-        nearest: FloatArray = np.minimum(points - lower, upper - points).min(axis=-2)
+        """The same for points [..., 3]: [...]."""
+        lower, upper = np.array(self.lower), np.array(self.upper)
+        nearest: FloatArray = np.minimum(points - lower, upper - points).min(axis=-1)
         return nearest
 
 
@@ -48,32 +58,35 @@ class Workspace:
     box: Box
     forbidden: tuple[Box, ...] = ()
 
-    def margins(self, place: Posture) -> list[float]:
-        """Distance [m] that each point at least keeps from leaving; below 0: it is outside."""
-        found = []
-        for x, y, z in place.points:
-            margin = self.box.depth(x, y, z)
-            for box in self.forbidden:
-                margin = min(margin, -box.depth(x, y, z))
-            found.append(margin)
-        return found
-
-    def margin_columns(self, place: Posture) -> FloatArray:
-        """The same for a posture of n rows: [points, n]."""
-        points: FloatArray = np.array(place.points)
-        margins = self.box.depths(points)
+    def margin(self, point: Vector) -> float:
+        """Distance [m] that a point at least keeps from leaving; below 0: it is outside."""
+        x, y, z = point
+        margin = self.box.depth(x, y, z)
         for box in self.forbidden:
-            np.minimum(margins, -box.depths(points), out=margins)
+            margin = min(margin, -box.depth(x, y, z))
+        return margin
+
+    def least_margin(self, place: Posture) -> float:
+        """The same of a posture: its points' least."""
+        arm = min(self.margin(place.elbow), self.margin(place.flange))
+        fingers = min(self.margin(place.fingers[0]), self.margin(place.fingers[1]))
+        return min(min(arm, self.margin(place.tool)), fingers)
+
+    def margin_columns(self, places: Postures) -> FloatArray:
+        """The same of each point of n postures: [points, n]."""
+        margins = self.box.depths(places.points)
+        for box in self.forbidden:
+            np.minimum(margins, -box.depths(places.points), out=margins)
         return margins
 
     def outside(self, positions: Sequence[float]) -> str:
         """Which point is outside at joint positions [7] rad, in one line; empty: none is."""
-        place = posture(positions, self.tool)
-        margins = self.margins(place)
-        worst = min(margins)
+        place = posture(list(positions), self.tool)
+        worst = self.least_margin(place)
         if worst >= 0:
             return ""
-        return self.describe(place.points[margins.index(worst)], margins.index(worst), -worst)
+        index = [self.margin(point) for point in place.points].index(worst)
+        return self.describe(place.points[index], index, -worst)
 
     def describe(self, point: Sequence[float], index: int, beyond: float) -> str:
         """One line about a point outside."""
@@ -84,14 +97,14 @@ class Workspace:
 
     def worst_row(self, rows: FloatArray) -> tuple[float, int, str]:
         """Least margin [m] over rows [n, 7] rad, its row, and one line about it."""
-        return self.worst_place(posture(rows.T, self.tool))
+        return self.worst_place(postures(rows, self.tool))
 
-    def worst_place(self, place: Posture) -> tuple[float, int, str]:
-        """The same for a posture of n rows."""
-        margins = self.margin_columns(place)
+    def worst_place(self, places: Postures) -> tuple[float, int, str]:
+        """The same for n postures."""
+        margins = self.margin_columns(places)
         index, row = np.unravel_index(int(margins.argmin()), margins.shape)
         margin = float(margins[index, row])
-        point = [float(values[row]) for values in place.points[index]]
+        point = places.points[index, row].tolist()
         return margin, int(row), self.describe(point, int(index), -margin)
 
 

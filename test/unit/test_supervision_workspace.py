@@ -15,6 +15,7 @@ from test_supervision_gate import MIDDLE, Rig, panda, reasons
 
 from salus_ros.interfaces import ActionChunk
 from salus_ros.sim.rig import Rig as SimulatedRig
+from salus_ros.supervision.arm_columns import postures, tool_speeds
 from salus_ros.supervision.arm_kinematics import (
     lever_bounds,
     posture,
@@ -33,7 +34,7 @@ PANDA = CONFIG / "panda_workspace.yaml"
 TOOL = load_workspace(PANDA).tool
 
 
-def postures(count: int) -> Any:
+def drawn(count: int) -> Any:
     limits = panda().arm
     return np.random.default_rng(4).uniform(limits.lower, limits.upper, (count, 7))
 
@@ -44,7 +45,7 @@ def postures(count: int) -> Any:
 def test_points_are_where_the_simulated_arm_has_them() -> None:
     rig = SimulatedRig()
     data, model = rig.mujoco_data, rig.mujoco_data.model
-    for q in postures(20):
+    for q in drawn(20):
         data.qpos[:7] = q
         mujoco.mj_forward(model, data)
         place = posture(q.tolist(), TOOL)
@@ -60,25 +61,27 @@ def test_points_are_where_the_simulated_arm_has_them() -> None:
 
 
 def test_whole_plans_have_the_same_points_as_single_postures() -> None:
-    rows = postures(10)
-    together = posture(rows.T, TOOL)
-    for k, row in enumerate(rows):
-        alone = posture(row.tolist(), TOOL)
-        for column, point in zip(together.points, alone.points, strict=True):
-            np.testing.assert_allclose([values[k] for values in column], point, atol=1e-12)
+    rows, speeds = drawn(10), drawn(20)[10:]
+    together = postures(rows, TOOL)
+    fast = tool_speeds(together, speeds)
+    for k, (row, velocities) in enumerate(zip(rows.tolist(), speeds.tolist(), strict=True)):
+        alone = posture(row, TOOL)
+        np.testing.assert_allclose(together.points[:, k], alone.points, atol=1e-12)
+        assert fast[k] == pytest.approx(tool_speed(tool_jacobian(alone), velocities), rel=1e-12)
 
 
 def test_the_tool_moves_as_fast_as_its_jacobian_says() -> None:
     step = 1e-6
-    for q, v in zip(postures(20), postures(40)[20:], strict=True):
-        ways = np.subtract(posture(q + step * v, TOOL).tool, posture(q - step * v, TOOL).tool)
+    for q, v in zip(drawn(20), drawn(40)[20:], strict=True):
+        ends = [posture((q + way * step * v).tolist(), TOOL).tool for way in (1, -1)]
+        ways = np.subtract(*ends)
         speed = tool_speed(tool_jacobian(posture(q.tolist(), TOOL)), v.tolist())
         assert speed == pytest.approx(np.linalg.norm(ways) / (2 * step), rel=1e-5)
 
 
 def test_no_point_is_farther_from_an_axis_than_its_lever_bound() -> None:
     bounds = lever_bounds(TOOL)
-    for q in postures(300):
+    for q in drawn(300):
         place = posture(q.tolist(), TOOL)
         for axis, origin, bound in zip(place.axes, place.origins, bounds, strict=False):
             for point in place.points[1:]:
