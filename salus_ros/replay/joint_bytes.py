@@ -1,7 +1,7 @@
 """JointState messages straight from their bytes: most of a bag is these, and names don't change.
 
-The names of one message are read in full; of the next ones only the numbers, as long as everything
-before them is the same bytes.
+The first message is read in full; of the next ones only the numbers, as long as everything before
+them, and how many there are, is the same bytes.
 """
 
 from __future__ import annotations
@@ -11,20 +11,53 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from salus_ros.interfaces import NANOSECONDS, FloatArray, JointState
+from salus_ros.interfaces import NANOSECONDS, JointState
 
 # Encapsulation, seconds, nanoseconds; then the frame's name.
 _HEAD = 12
 _STAMP = struct.Struct("<iI")
+_COUNT = struct.Struct("<I")
 _DOUBLE = np.dtype("<f8")
-_NO_VALUES = np.empty(0)
+_COLUMNS = ("position", "velocity", "effort")
 
 
-class _Names:
-    """The bytes between stamp and numbers, where they end, and how many joints they name."""
+class _Layout:
+    """Where the numbers stand that are wanted.
 
-    def __init__(self, begin: bytes, count: int) -> None:
-        self.begin, self.end, self.count = begin, _HEAD + len(begin), count
+    All columns are aligned to eight bytes: one array of doubles from the first on has them all, and
+    their counts between.
+    """
+
+    def __init__(self, data: bytes, names_end: int, names: int) -> None:
+        """names_end: where the counts begin. Raises ValueError, one line, for other counts."""
+        self.begin = data[_HEAD:names_end]
+        self._counts_at, places, counts, starts = names_end, [], [], []
+        offset = names_end
+        for what in _COLUMNS:
+            (count,) = _COUNT.unpack_from(data, offset)
+            if count != names and (count or what == "position"):
+                raise ValueError(f"joint state names {names} joints but has {count} {what} values")
+            places.append(offset)
+            counts.append(count)
+            offset += 4
+            offset += -(offset - 4) % 8 if count else 0
+            starts.append(offset)
+            offset += 8 * count
+        self.start, self._end = starts[0], offset
+        self.doubles = (offset - starts[0]) // 8
+        self.columns = [
+            ((start - starts[0]) // 8, count) for start, count in zip(starts, counts, strict=True)
+        ]
+        first, second = places[1] - places[0] - 4, places[2] - places[1] - 4
+        self._counts, self._expected = struct.Struct(f"<I{first}xI{second}xI"), tuple(counts)
+
+    def fits(self, data: bytes) -> bool:
+        """Whether another message has its numbers in the same places. Raises struct.error."""
+        return (
+            data.startswith(self.begin, _HEAD)
+            and self._counts.unpack_from(data, self._counts_at) == self._expected
+            and len(data) >= self._end
+        )
 
 
 class JointBytes:
@@ -32,7 +65,7 @@ class JointBytes:
 
     def __init__(self, joint_names: Sequence[str], gripper_name: str) -> None:
         self._wanted, self._gripper = tuple(joint_names), gripper_name
-        self._layout: _Names | None = None
+        self._layout: _Layout | None = None
 
     def read(self, data: bytes | memoryview) -> JointState:
         """A joint state of its CDR bytes. Raises ValueError, one line, as message_reading does."""
@@ -41,56 +74,51 @@ class JointBytes:
             raise ValueError(f"a joint state of {len(data)} bytes can't be read")
         try:
             layout = self._layout
-            if layout is None or not data.startswith(layout.begin, _HEAD):
+            if layout is None or not layout.fits(data):
                 layout = self._layout = self._lay_out(data)
             return self._values(data, layout)
         except struct.error:
             raise ValueError(f"a joint state of {len(data)} bytes is cut off") from None
 
-    def _values(self, data: bytes, layout: _Names) -> JointState:
+    def _values(self, data: bytes, layout: _Layout) -> JointState:
         sec, nanosec = _STAMP.unpack_from(data, 4)
-        columns = self._columns(data, layout)
-        picked = [column[self._order] if column.size else column for column in columns]
-        gripper = None if self._place is None else float(columns[0][self._place])
-        return JointState(sec * NANOSECONDS + nanosec, picked[0], picked[1], picked[2], gripper)
+        doubles = np.frombuffer(data, _DOUBLE, layout.doubles, layout.start)
+        picked, (first, second) = doubles[self._picks], self._splits
+        gripper = None if self._place is None else float(doubles[self._place])
+        return JointState(
+            sec * NANOSECONDS + nanosec,
+            picked[:first],
+            picked[first:second],
+            picked[second:],
+            gripper,
+        )
 
-    def _columns(self, data: bytes, layout: _Names) -> list[FloatArray]:
-        columns, offset, names = [], layout.end, layout.count
-        for what in ("position", "velocity", "effort"):
-            (count,) = struct.unpack_from("<I", data, offset)
-            offset += 4
-            if count:
-                offset += -(offset - 4) % 8
-                columns.append(np.frombuffer(data, _DOUBLE, count, offset))
-                offset += 8 * count
-            else:
-                columns.append(_NO_VALUES)
-            if count != names and (count or what == "position"):
-                raise ValueError(f"joint state names {names} joints but has {count} {what} values")
-        return columns
-
-    def _lay_out(self, data: bytes) -> _Names:
+    def _lay_out(self, data: bytes) -> _Layout:
         offset, names = _HEAD, []
-        (length,) = struct.unpack_from("<I", data, offset)
+        (length,) = _COUNT.unpack_from(data, offset)
         offset += 4 + length
         offset += -(offset - 4) % 4
-        (count,) = struct.unpack_from("<I", data, offset)
+        (count,) = _COUNT.unpack_from(data, offset)
         offset += 4
         if count > len(data):
             raise ValueError(f"a joint state of {len(data)} bytes names {count} joints")
         for _ in range(count):
             offset += -(offset - 4) % 4
-            (length,) = struct.unpack_from("<I", data, offset)
+            (length,) = _COUNT.unpack_from(data, offset)
             names.append(data[offset + 4 : offset + 3 + length].decode())
             offset += 4 + length
         offset += -(offset - 4) % 4
-        self._choose(names)
-        return _Names(data[_HEAD:offset], count)
+        layout = _Layout(data, offset, count)
+        self._choose(names, layout)
+        return layout
 
-    def _choose(self, names: list[str]) -> None:
+    def _choose(self, names: list[str], layout: _Layout) -> None:
         index = {name: place for place, name in enumerate(names)}
         missing = [name for name in self._wanted if name not in index]
         if missing:
             raise ValueError(f"joint state lacks {', '.join(missing)}; it has {names}")
-        self._order = np.array([index[name] for name in self._wanted])
+        order = [index[name] for name in self._wanted]
+        picks = [[start + place for place in order] if n else [] for start, n in layout.columns]
+        self._picks = np.array([place for column in picks for place in column], np.intp)
+        self._splits = len(picks[0]), len(picks[0]) + len(picks[1])
         self._place = index.get(self._gripper)
