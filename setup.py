@@ -34,6 +34,10 @@ COMPILED = {
         operators parties plan plan_clock plan_completion plan_judge plan_keeper prediction_gate
         reference robot_guard space_guard stop workspace
     """,
+    "replay": """
+        clocked_player event_reader gate_stage joint_bytes mcap_reading mcap_recovery player
+        signal_stage
+    """,
     "signals": """
         distribution extractor lag latent layout monitor step_clock
     """,
@@ -55,7 +59,7 @@ def extensions():
     from mypyc.build import mypycify  # noqa: PLC0415  (only where asked for)
 
     options = ["--config-file", "pyproject.toml"]
-    return mypycify([*options, *compiled_sources()], group_name="salus_ros.ticks", debug_level="0")
+    return mypycify([*options, *compiled_sources()], group_name="salus_ros.ticks", opt_level="1", debug_level="0")
 
 
 class BuildRecorded(build_ext):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from salus_ros.replay.recorded_run import RecordedRun
 from salus_ros.replay.settings import Settings
 
 # Commands that come farther from the gate's rate than this share don't give its ticks.
-RATE_SHARE = 0.2
+RATE_SHARE: Final = 0.2
 
 
 class ClockedPlayer(Player):

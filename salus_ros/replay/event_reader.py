@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,10 @@ from salus_ros.replay.topic_map import TopicMap, camera_of
 from salus_ros.supervision.gate_trace import WITH_TEXT, EventKind, GateEvent
 from salus_ros.supervision.trajectory_plan import Waypoints
 
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
+COMPRESSED_IMAGE: Final = "sensor_msgs/msg/CompressedImage"
+TRAJECTORY: Final = "trajectory_msgs/msg/JointTrajectory"
 # Of a recorded trajectory.
-POINTS_MAX = 100_000
+POINTS_MAX: Final = 100_000
 
 
 class Event(NamedTuple):

@@ -7,6 +7,7 @@ one, they are moved by that difference: the arm is taken to follow the one as it
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from salus_ros.interfaces import ActionChunk, FloatArray, Instant, JointState
 from salus_ros.prediction.layout import PredictionResult
@@ -20,7 +21,7 @@ from salus_ros.supervision.gate import SafetyGate
 from salus_ros.supervision.gate_state import TickResult
 from salus_ros.supervision.modes import Mode
 
-STATE_PERIOD = 100_000_000  # ns between two states while the mode stays
+STATE_PERIOD: Final = 100_000_000  # ns between two states while the mode stays
 
 
 class GateStage:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from salus_ros.interfaces import NANOSECONDS, JointState
 
 # Encapsulation, seconds, nanoseconds; then the frame's name.
-_HEAD = 12
-_STAMP = struct.Struct("<iI")
-_COUNT = struct.Struct("<I")
-_DOUBLE = np.dtype("<f8")
-_COLUMNS = ("position", "velocity", "effort")
+_HEAD: Final = 12
+_STAMP: Final = struct.Struct("<iI")
+_COUNT: Final = struct.Struct("<I")
+_DOUBLE: Final = np.dtype("<f8")
+_COLUMNS: Final = ("position", "velocity", "effort")
 
 
 class _Layout:

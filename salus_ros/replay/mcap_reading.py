@@ -10,6 +10,7 @@ import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rosbags.rosbag2 import ReaderError
 
@@ -26,10 +27,10 @@ from salus_ros.replay.mcap_file import (
 from salus_ros.replay.mcap_recovery import chunk_records, read_schema, read_text
 from salus_ros.replay.topic import Message
 
-_HEAD = struct.Struct("<BQ")
-_MESSAGE_HEAD = struct.Struct("<HIQQ")
-_FOOTER_BYTES = _HEAD.size + 20 + len(MAGIC)
-_COUNTS_AT = 46
+_HEAD: Final = struct.Struct("<BQ")
+_MESSAGE_HEAD: Final = struct.Struct("<HIQQ")
+_FOOTER_BYTES: Final = _HEAD.size + 20 + len(MAGIC)
+_COUNTS_AT: Final = 46
 
 
 @dataclass(frozen=True)

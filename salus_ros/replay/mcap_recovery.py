@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 from zlib import crc32
 
 import yaml
@@ -22,10 +22,10 @@ from salus_ros.replay.mcap_file import (
 )
 from salus_ros.replay.topic import Message, Topic
 
-_RECORD = struct.Struct("<BQ")
-_RECORD_HEAD = _RECORD.size
-_MESSAGE_HEAD = 22
-_CHUNK_HEAD = 28
+_RECORD: Final = struct.Struct("<BQ")
+_RECORD_HEAD: Final = _RECORD.size
+_MESSAGE_HEAD: Final = 22
+_CHUNK_HEAD: Final = 28
 
 
 class RecoveredMcap:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from salus_ros import message_reading
 from salus_ros.interfaces import ActionChunk, Instant
@@ -17,7 +17,7 @@ from salus_ros.replay.recorded_run import RecordedRun
 from salus_ros.replay.settings import Settings
 from salus_ros.replay.signal_stage import SignalStage
 
-STAGES = ("signals", "predictor", "supervisor")
+STAGES: Final = ("signals", "predictor", "supervisor")
 
 
 @dataclass(frozen=True)

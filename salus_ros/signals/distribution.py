@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from salus_ros.interfaces import ActionDistribution, FloatArray
 from salus_ros.signals.layout import SignalError
 
-BINS = 32
-KERNEL_BINS = 0.5  # standard deviation of the kernel, in bins
+BINS: Final = 32
+KERNEL_BINS: Final = 0.5  # standard deviation of the kernel, in bins
 
 
 def distribution_of_samples(

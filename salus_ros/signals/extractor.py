@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,11 @@ from salus_ros.signals.layout import (
     square,
 )
 
-NAN = math.nan
+NAN: Final = math.nan
 # Signal 11 begins to rise this far from a joint limit [rad].
-MARGIN_START = 0.5
+MARGIN_START: Final = 0.5
 # Signal 12 needs this many values of signal 1.
-FEWEST_VOLATILITIES = 3
+FEWEST_VOLATILITIES: Final = 3
 
 
 class SignalExtractor:

@@ -7,17 +7,18 @@ x(t) = x(t0) + (1 - exp(-(t - t0) / T)) * (u - x(t0)).
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import numpy as np
 
 from salus_ros.interfaces import FloatArray, nanoseconds, seconds
 from salus_ros.signals.layout import LARGEST_SQUARE, SignalError, square
 
-SHORTEST_LAG = 1e-3
-LONGEST_LAG = 2.0
+SHORTEST_LAG: Final = 1e-3
+LONGEST_LAG: Final = 2.0
 # A joint that moves less than this tells nothing about its lag [rad].
-LEAST_MOTION = 0.01
-FEWEST_SAMPLES = 50
+LEAST_MOTION: Final = 0.01
+FEWEST_SAMPLES: Final = 50
 
 
 def fit_lag(commands: FloatArray, measured: FloatArray, dt: float) -> FloatArray:

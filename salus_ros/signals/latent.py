@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
@@ -10,13 +11,13 @@ from salus_ros.interfaces import FloatArray
 from salus_ros.signals.calibration import Calibration
 from salus_ros.signals.layout import LARGEST_SQUARE, square
 
-NAN = math.nan
+NAN: Final = math.nan
 # The running estimate leans this far towards its mean variance, so that a latent value which
 # happened not to move yet does not make any move of it an outlier.
-SHRINKAGE = 0.1
-FEWEST_EARLIER = 2
-SMALLEST_VARIANCE = 1e-20
-SMALLEST_NORM = 1e-12
+SHRINKAGE: Final = 0.1
+FEWEST_EARLIER: Final = 2
+SMALLEST_VARIANCE: Final = 1e-20
+SMALLEST_NORM: Final = 1e-12
 
 
 class LatentSignals:

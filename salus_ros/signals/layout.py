@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from salus_ros.interfaces import FloatArray
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION: Final = 1
 
 SIGNAL_NAMES: tuple[str, ...] = (
     "action_volatility",
@@ -25,7 +25,7 @@ SIGNAL_NAMES: tuple[str, ...] = (
     "constraint_margin",
     "temporal_consistency",
 )
-SIGNALS = len(SIGNAL_NAMES)
+SIGNALS: Final = len(SIGNAL_NAMES)
 (
     VOLATILITY,
     MAGNITUDE,
@@ -40,14 +40,14 @@ SIGNALS = len(SIGNAL_NAMES)
     MARGIN,
     CONSISTENCY,
 ) = range(SIGNALS)
-ALL_VALID = (1 << SIGNALS) - 1
-OLD_LAYOUT_SIGNALS = 18
+ALL_VALID: Final = (1 << SIGNALS) - 1
+OLD_LAYOUT_SIGNALS: Final = 18
 
 # A vector whose norm is beyond this counts as not finite: its squares and quotients would leave
 # the range of a double, or of the float32 that signals are published in.
-LARGEST_NORM = 1e30
-LARGEST_SQUARE = LARGEST_NORM**2
-LARGEST_SIGNAL = float(np.finfo(np.float32).max)
+LARGEST_NORM: Final = 1e30
+LARGEST_SQUARE: Final = LARGEST_NORM**2
+LARGEST_SIGNAL: Final = float(np.finfo(np.float32).max)
 
 
 class SignalError(ValueError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -26,8 +27,8 @@ from salus_ros.signals.layout import SignalError, SignalVector
 from salus_ros.signals.step_clock import DueStep, StepClock
 
 # Policy states that wait for their chunk's first step, and measurements for a late tick.
-WAITING_STATES = 16
-JOINT_STATES = 256
+WAITING_STATES: Final = 16
+JOINT_STATES: Final = 256
 
 
 def with_action_range(config: SignalConfig, calibration: Calibration | None) -> SignalConfig:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from salus_ros.interfaces import ActionChunk, FloatArray
 
 # Rows kept for a caller that has not asked; the oldest are lost, and counted.
-BACKLOG = 1024
+BACKLOG: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)

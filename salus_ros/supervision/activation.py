@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from salus_ros.interfaces import Instant, seconds
 from salus_ros.supervision.chunk_reception import ChunkReception
@@ -25,7 +25,7 @@ from salus_ros.supervision.prediction_gate import EnableSwitch, PredictionGate
 from salus_ros.supervision.robot_guard import RobotGuard
 
 # A HOLD that could end waits so much longer for a plan that begins where the arm is [s].
-RESUME_GRACE = 0.18
+RESUME_GRACE: Final = 0.18
 
 
 class CauseSource(Protocol):

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
-D1, D3, D5 = 0.333, 0.316, 0.384
-A4, A7 = 0.0825, 0.088
-FLANGE = 0.107
-JOINTS = 7
+D1: Final = 0.333
+D3: Final = 0.316
+D5: Final = 0.384
+A4: Final = 0.0825
+A7: Final = 0.088
+FLANGE: Final = 0.107
+JOINTS: Final = 7
 
 Vector = tuple[float, float, float]
 # Of joints 1 to 6.
@@ -35,19 +39,26 @@ class Tool:
     finger: float
 
 
-@dataclass(frozen=True, slots=True)
 class Posture:
     """Joint axes 1 to 6 with a point on each, and the points of interest, in the base frame [m].
 
     The seventh axis runs through flange and tool and moves neither.
     """
 
-    axes: Vectors
-    origins: Vectors
-    elbow: Vector
-    flange: Vector
-    tool: Vector
-    fingers: tuple[Vector, Vector]
+    # No dataclass: mypyc makes this one in a tenth of the time, some times a tick.
+    __slots__ = ("axes", "elbow", "fingers", "flange", "origins", "tool")
+
+    def __init__(
+        self,
+        axes: Vectors,
+        origins: Vectors,
+        elbow: Vector,
+        flange: Vector,
+        tool: Vector,
+        fingers: tuple[Vector, Vector],
+    ) -> None:
+        self.axes, self.origins = axes, origins
+        self.elbow, self.flange, self.tool, self.fingers = elbow, flange, tool, fingers
 
     @property
     def points(self) -> tuple[Vector, Vector, Vector, Vector, Vector]:
@@ -55,7 +66,7 @@ class Posture:
         return (self.elbow, self.flange, self.tool, self.fingers[0], self.fingers[1])
 
 
-POINT_NAMES = ("elbow", "flange", "tool point", "left fingertip", "right fingertip")
+POINT_NAMES: Final = ("elbow", "flange", "tool point", "left fingertip", "right fingertip")
 
 
 def posture(q: list[float], tool: Tool) -> Posture:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from math import nan
+from typing import Final
 
 import numpy as np
 
@@ -28,11 +29,11 @@ from salus_ros.supervision.limits import ArmLimits, GripperLimits, RobotLimits
 from salus_ros.supervision.reference import Row
 
 # A row so far outside a range is rounding of 32-bit policies, and moved into it.
-POSITION_TOLERANCE = 1e-4
-GRIPPER_TOLERANCE = 1e-3
+POSITION_TOLERANCE: Final = 1e-4
+GRIPPER_TOLERANCE: Final = 1e-3
 # Rows closer than this carry no motion, only rounding [ns].
-TIME_STEP_MIN = 100_000
-TIME_STEP_MAX = NANOSECONDS
+TIME_STEP_MIN: Final = 100_000
+TIME_STEP_MAX: Final = NANOSECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from salus_ros.interfaces import Instant
 
 # A tick later than this many periods after the one before has missed its deadline.
-LATE_PERIODS = 1.5
+LATE_PERIODS: Final = 1.5
 
 
 class CommandClock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from salus_ros.interfaces import Instant, seconds
 from salus_ros.supervision.chunk_checks import jump
@@ -16,9 +17,9 @@ from salus_ros.supervision.reference import Curve
 
 # The clock is slowed so far that the tool keeps this share of its speed: what lies between it and
 # the limit is for catching up, and for a stop's bounds.
-TOOL_SPEED_SHARE = 0.88
+TOOL_SPEED_SHARE: Final = 0.88
 # A re-based command has arrived within this distance [rad].
-REBASED = 1e-4
+REBASED: Final = 1e-4
 
 
 # All that a sample along a plan follows from: the sample before it, the plan's curve, the times on

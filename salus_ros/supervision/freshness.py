@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Final
 
 from salus_ros.interfaces import ActionChunk, Instant, nanoseconds, seconds
 from salus_ros.supervision.chunk_checks import Rejection
 from salus_ros.supervision.config import GateConfig
 
 # Sources whose last chunk is remembered: a source that comes back must not repeat itself.
-SOURCES_REMEMBERED = 8
+SOURCES_REMEMBERED: Final = 8
 
 
 class ClockWatch:

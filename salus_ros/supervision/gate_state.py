@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from salus_ros.interfaces import JointCommand
 from salus_ros.supervision.modes import Mode
@@ -11,7 +12,7 @@ from salus_ros.supervision.prediction_gate import Requests
 
 # Interventions of these reasons ask for something, and change no mode.
 RETRY_REQUESTED, HUMAN_REQUESTED = "retry_requested", "human_requested"
-REQUEST_REASONS = frozenset({RETRY_REQUESTED, HUMAN_REQUESTED})
+REQUEST_REASONS: Final = frozenset({RETRY_REQUESTED, HUMAN_REQUESTED})
 
 
 @dataclass(frozen=True, slots=True)

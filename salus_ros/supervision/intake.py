@@ -6,6 +6,7 @@ The rest, which takes longer, is `plan_completion`.
 from __future__ import annotations
 
 from math import ceil
+from typing import Final
 
 from salus_ros.interfaces import ActionChunk, Instant, nanoseconds, seconds
 from salus_ros.supervision.chunk_checks import (
@@ -26,7 +27,7 @@ from salus_ros.supervision.plan_keeper import PlanKeeper
 from salus_ros.supervision.reference import CurveLimits, Row
 
 # Check 4 comes after the order and age of a chunk (check 3).
-_LIMIT_REASONS = frozenset(
+_LIMIT_REASONS: Final = frozenset(
     {
         "chunk_position",
         "chunk_gripper",
@@ -37,9 +38,9 @@ _LIMIT_REASONS = frozenset(
 )
 
 # So many of the rows that a plan begins with are looked at before it is followed.
-HEAD_LOOKS = 4
+HEAD_LOOKS: Final = 4
 # A curve for the moment is smoothed as the plan before it, at most so often: its rows are few.
-HEAD_PASSES = 8
+HEAD_PASSES: Final = 8
 
 
 class ChunkIntake:

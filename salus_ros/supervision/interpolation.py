@@ -26,29 +26,30 @@ curves keep the operating limits. `edge` is the test of one tick, from its sampl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from salus_ros.interfaces import FloatArray
 from salus_ros.supervision.limits import ArmLimits
 
 Samples = tuple[FloatArray, FloatArray, FloatArray]
 
-CUBIC_END = 8 / 27
-QUINTIC_ACCELERATION = 1.3 * CUBIC_END
+CUBIC_END: Final = 8 / 27
+QUINTIC_ACCELERATION: Final = 1.3 * CUBIC_END
 # The tests of `edge_is_smooth` admit a cubic's jerk of J + 2 * CUBIC_END * J.
-CUBIC_JERK = 1 + 2 * CUBIC_END
-KNOT_JERK = 4 / 9
+CUBIC_JERK: Final = 1 + 2 * CUBIC_END
+KNOT_JERK: Final = 4 / 9
 
 # A robot's controller runs at 1 kHz: the spacing at which its curve is judged [s].
-CONTROLLER_PERIOD = 0.001
+CONTROLLER_PERIOD: Final = 0.001
 
 # The acceleration ramps up over at least so many ticks: fewer cost acceleration (the quintic's
 # overshoot is 1.3 * (8/27) / RAMP_TICKS of it), more cost agility.
-RAMP_TICKS = 4.0
+RAMP_TICKS: Final = 4.0
 
 # The generator's limits lie this share inside those that the output is verified against, and its
 # own tests allow a tenth of it (`TOLERANCE`): Ruckig arrives at limits exactly, but for rounding.
-HAIR = 1e-6
-TOLERANCE = 1e-7
+HAIR: Final = 1e-6
+TOLERANCE: Final = 1e-7
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from salus_ros.supervision.space_guard import SpaceGuard
 from salus_ros.supervision.stop import Stop
 
 # The plan's curve may use this share of the generator's limits: the rest is for catching up.
-CURVE_SHARE = 0.98
+CURVE_SHARE: Final = 0.98
 
 
 @dataclass(frozen=True, slots=True)

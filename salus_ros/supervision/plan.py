@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Final
 
 import numpy as np
 
@@ -26,9 +27,9 @@ from salus_ros.supervision.reference import (
 )
 
 # Rows kept around those that can be followed: a spline's memory is shorter.
-ROWS_AROUND = 8
+ROWS_AROUND: Final = 8
 # The clock is slowed for what the tool does so far ahead [s]: its ramp needs the time.
-SPEED_AHEAD = 0.5
+SPEED_AHEAD: Final = 0.5
 
 
 @dataclass(slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from salus_ros.interfaces import Instant, seconds
 from salus_ros.supervision.reference import Row
 
 # A share of the clock's rate, a second.
-STRETCH_RAMP = 1.0
+STRETCH_RAMP: Final = 1.0
 
 
 class PlanClock:

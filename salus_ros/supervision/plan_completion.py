@@ -15,6 +15,7 @@ meanwhile too, each command keeps every limit, workspace and tool speed included
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from salus_ros.interfaces import NANOSECONDS, ActionChunk, FloatArray
 from salus_ros.supervision.chunk_checks import (
@@ -29,9 +30,9 @@ from salus_ros.supervision.plan import Plan, Window, tool_speeds_ahead
 from salus_ros.supervision.reference import Curve, CurveLimits, Smoothing, control_points
 
 # A plan that isn't whole yet may be followed for so long [s].
-HEAD = 0.1
+HEAD: Final = 0.1
 # Rows looked at in one slice.
-BLOCK_ROWS = 128
+BLOCK_ROWS: Final = 128
 
 
 class PlanCompletion:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +22,7 @@ from salus_ros.interfaces import FloatArray, Instant, nanoseconds, seconds
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.modes import Cause
 
-COLLISION = "collision"
+COLLISION: Final = "collision"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,23 +35,23 @@ from numpy.typing import NDArray
 from salus_ros.interfaces import FloatArray
 
 # 0: interpolating; 1: the rows themselves as control points; m: averaged m - 1 times more.
-SMOOTHING_PASSES = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)
+SMOOTHING_PASSES: Final = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)
 
 # Pole of the inverse of (1, 4, 1)/6; its powers fall below 1e-9 after 16 rows.
-_POLE = math.sqrt(3.0) - 2.0
-_INVERSE_REACH = 16
+_POLE: Final = math.sqrt(3.0) - 2.0
+_INVERSE_REACH: Final = 16
 
 # Rows closer than this are thinned out: a curve with knots every 8 ms bends faster than any arm.
-KNOT_SPACING_MIN = 0.008
+KNOT_SPACING_MIN: Final = 0.008
 
 # A smoothed curve uses at most this share of acceleration and jerk: the rest is for catching up at
 # the next chunk's seam, where the noise is another one. Only as long as it strays by no more than
 # this from the rows [rad]: a plan that is fast, not noisy, is followed as closely as it may be.
-SMOOTHED_SHARE = 0.5
-SMOOTHED_DEVIATION = 0.015
+SMOOTHED_SHARE: Final = 0.5
+SMOOTHED_DEVIATION: Final = 0.015
 
 # The curve's use of the limits is looked at so far ahead [s]: about as long as catching up takes.
-PEAKS_AHEAD = 0.15
+PEAKS_AHEAD: Final = 0.15
 
 Row = list[float]
 State = tuple[Row, Row, Row]
@@ -196,7 +197,7 @@ def _deviation(points: FloatArray, rows: FloatArray) -> FloatArray:
 
 
 # Control points k-1 to k+2 times this are the coefficients of segment k's cubic, constant first.
-_BASIS = np.array([[1, -3, 3, -1], [4, 0, -6, 3], [1, 3, 3, -3], [0, 0, 0, 1]]) / 6
+_BASIS: Final = np.array([[1, -3, 3, -1], [4, 0, -6, 3], [1, 3, 3, -3], [0, 0, 0, 1]]) / 6
 
 
 class Curve:

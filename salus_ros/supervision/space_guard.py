@@ -21,6 +21,7 @@ whatever their signs, no more looks are needed; for slow motions that is at once
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from ruckig import Trajectory
 
@@ -37,15 +38,15 @@ from salus_ros.supervision.reference import Row, State
 from salus_ros.supervision.workspace import Workspace
 
 # Why a state is refused.
-OUTSIDE = "workspace"
-TOO_FAST = "tool_speed"
+OUTSIDE: Final = "workspace"
+TOO_FAST: Final = "tool_speed"
 
-LOOKS_MAX = 12
+LOOKS_MAX: Final = 12
 # More would need fewer looks, and leave less of the tool's speed.
-GAP_SHARE = 0.03
-SPEED_LOOKS_MAX = 40
+GAP_SHARE: Final = 0.03
+SPEED_LOOKS_MAX: Final = 40
 # A joint slower than this [rad/s], with as little acceleration, doesn't move: it adds no jerk.
-STILL = 1e-9
+STILL: Final = 1e-9
 
 
 class _Base:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from ruckig import (
     ControlInterface,
@@ -21,9 +22,9 @@ from salus_ros.supervision.reference import State
 from salus_ros.supervision.space_guard import SpaceGuard
 
 # Ruckig needs some velocity to work with, also where the reference or the envelope leaves none.
-SPEED_MIN = 0.02
+SPEED_MIN: Final = 0.02
 
-_FOUND = (Result.Working, Result.Finished)
+_FOUND: Final = (Result.Working, Result.Finished)
 
 
 def ruckig_solver(limits: GeneratorLimits) -> tuple[Ruckig, InputParameter]:

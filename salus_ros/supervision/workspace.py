@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,8 +24,8 @@ from salus_ros.supervision.errors import LimitsError
 from salus_ros.supervision.yaml_file import read_yaml
 
 # Whoever misses a unit (mm for m) shall notice.
-COORDINATE_MAX = 5.0
-TOOL_MAX = 1.0
+COORDINATE_MAX: Final = 5.0
+TOOL_MAX: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
