@@ -59,7 +59,7 @@ def extensions():
     from mypyc.build import mypycify  # noqa: PLC0415  (only where asked for)
 
     options = ["--config-file", "pyproject.toml"]
-    return mypycify([*options, *compiled_sources()], group_name="salus_ros.ticks", opt_level="1", debug_level="0")
+    return mypycify([*options, *compiled_sources()], group_name="salus_ros.ticks", opt_level="2", debug_level="0")
 
 
 class BuildRecorded(build_ext):

@@ -52,8 +52,9 @@ def bags_of(paths: Iterable[Path]) -> list[Path]:
 
 def work(bag: Path, options: ReplayOptions) -> Answer:
     """One bag; whatever is wrong with it becomes a Failure."""
-    # What was there before needn't be looked through for cycles while the bag's objects pile up.
-    gc.freeze()
+    # A bag's objects pile up, and there are no cycles in them to be looked for again and again.
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         return bag_result(replay_bag(bag, options), options)
     except BagError as error:
@@ -62,7 +63,8 @@ def work(bag: Path, options: ReplayOptions) -> Answer:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         return Failure(str(bag), f"{bag}: {text}: please report this")
     finally:
-        gc.unfreeze()
+        if collecting:
+            gc.enable()
 
 
 def run_batch(

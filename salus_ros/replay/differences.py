@@ -61,7 +61,17 @@ def command_differences(run: RecordedRun, outputs: Outputs) -> dict[str, Any] | 
         "identical": all(equal),
         "identical_ticks": sum(equal),
         "first_difference": _first_difference(outputs, equal),
-        "joints": {name: percentiles(apart[:, j]) for j, name in enumerate(run.joint_names)},
+        "joints": _by_joint(run.joint_names, apart),
+    }
+
+
+def _by_joint(names: Sequence[str], apart: FloatArray) -> dict[str, dict[str, float]]:
+    """`percentiles` of each column, in one go."""
+    rows = [*np.percentile(apart, PERCENTILES, axis=0).tolist(), apart.max(axis=0).tolist()]
+    keys = (*(f"p{p}" for p in PERCENTILES), "max")
+    return {
+        name: dict(zip(keys, column, strict=True))
+        for name, column in zip(names, zip(*rows, strict=True), strict=True)
     }
 
 

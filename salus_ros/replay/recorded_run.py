@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,8 +39,15 @@ class RecordedRun:
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def of(self, topic: str) -> list[Event]:
-        """The events of one topic."""
-        return [event for event in self.events if event.topic == topic]
+        """The events of one topic; not to be changed."""
+        return self._by_topic.get(topic, [])
+
+    @cached_property
+    def _by_topic(self) -> dict[str, list[Event]]:
+        found: dict[str, list[Event]] = {}
+        for event in self.events:
+            found.setdefault(event.topic, []).append(event)
+        return found
 
     @property
     def duration(self) -> float:

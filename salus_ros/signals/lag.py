@@ -82,6 +82,8 @@ class LagModel:
             raise SignalError(f"lag is {self._lag.tolist()}: one number > 0 a joint is needed")
         self._timeout = nanoseconds(timeout)
         self._past: deque[tuple[int, FloatArray, FloatArray]] = deque(maxlen=memory)
+        # The last span [ns] and its gain: commands come at one rate.
+        self._gain: tuple[int, FloatArray] = (0, np.zeros_like(self._lag))
 
     def reset(self) -> None:
         """Forget the past: the arm was moved by other means."""
@@ -115,7 +117,10 @@ class LagModel:
 
     def _after(self, entry: tuple[int, FloatArray, FloatArray], stamp: int) -> FloatArray:
         time, state, command = entry
-        gain = -np.expm1(-seconds(stamp - time) / self._lag)
+        span, gain = self._gain
+        if stamp - time != span:
+            gain = -np.expm1(-seconds(stamp - time) / self._lag)
+            self._gain = stamp - time, gain
         return np.asarray(state + gain * (command - state))
 
 

@@ -132,7 +132,7 @@ def demands(points: FloatArray, step: float, limits: CurveLimits) -> tuple[Float
 
     First of velocity, then the larger of acceleration and jerk.
     """
-    difference = np.diff(points, axis=0)
+    difference = points[1:] - points[:-1]
     speed = np.abs(difference).max(axis=0) / (step * limits.velocity)
     bend = np.zeros(points.shape[1])
     for power, limit in ((2, limits.acceleration), (3, limits.jerk)):
@@ -216,15 +216,19 @@ class Curve:
     def __init__(self, points: FloatArray, start: float, step: float) -> None:
         """points [n + 2, joints]: control points -1 to n; start [s] of knot 0; step [s]."""
         segments = len(points) - 3
-        near = np.stack([points[k : k + segments] for k in range(4)], axis=-1)
+        near = np.empty((segments, points.shape[1], 4))
+        for k in range(4):
+            near[:, :, k] = points[k : k + segments]
         cubic = near @ _BASIS
-        bend = np.abs(np.diff(points, 2, axis=0)) / step**2
+        slopes = points[1:] - points[:-1]
+        bend = np.abs(slopes[1:] - slopes[:-1]) / step**2
         jerk = 6 * np.abs(cubic[:, :, 3]) / step**3
         self._coefficients: list[list[Row]] = cubic.tolist()
         ahead = math.ceil(PEAKS_AHEAD / step) + 1
-        bend = largest_ahead(np.maximum(bend[:-1], bend[1:]), ahead)
-        self._acceleration_peaks: list[Row] = bend.tolist()
-        self._jerk_peaks: list[Row] = largest_ahead(jerk, ahead).tolist()
+        both = np.concatenate((np.maximum(bend[:-1], bend[1:]), jerk), axis=1)
+        peaks, joints = largest_ahead(both, ahead), points.shape[1]
+        self._acceleration_peaks: list[Row] = peaks[:, :joints].tolist()
+        self._jerk_peaks: list[Row] = peaks[:, joints:].tolist()
         self._step = step
         # The last time asked for, and the state then: it is asked for again, by the next tick too.
         self._looked: tuple[float, State] = (math.nan, ([], [], []))
