@@ -24,15 +24,12 @@ NODES = [
 
 # What runs at each tick, live and in replay.
 COMPILED = {
-    "": """
-        interfaces
-    """,
     "supervision": """
-        activation arm_columns arm_kinematics chunk_checks chunk_reception command_clock config
-        detector_guard follower freshness gate gate_replay gate_report gate_state gripper intake
-        interpolation interventions limited limits measurement modes motion motion_setup
-        operators parties plan plan_clock plan_completion plan_judge plan_keeper prediction_gate
-        reference robot_guard space_guard stop workspace
+        arm_columns arm_kinematics chunk_checks chunk_reception command_clock detector_guard
+        follower freshness gate_replay gate_report gripper intake interpolation interventions
+        limited limits measurement modes motion motion_setup operators parties plan plan_clock
+        plan_completion plan_judge plan_keeper prediction_gate reference robot_guard space_guard
+        stop workspace
     """,
     "replay": """
         clocked_player event_reader gate_stage joint_bytes mcap_reading mcap_recovery player
@@ -59,7 +56,12 @@ def extensions():
     from mypyc.build import mypycify  # noqa: PLC0415  (only where asked for)
 
     options = ["--config-file", "pyproject.toml"]
-    return mypycify([*options, *compiled_sources()], group_name="salus_ros.ticks", opt_level="2", debug_level="0")
+    return mypycify(
+        [*options, *compiled_sources()],
+        group_name="salus_ros.ticks",
+        opt_level="2",
+        debug_level="0",
+    )
 
 
 class BuildRecorded(build_ext):

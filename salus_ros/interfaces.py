@@ -9,7 +9,7 @@ width between its fingers in metres.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ FloatArray = NDArray[np.float64]
 NANOSECONDS: Final = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
+class Instant(NamedTuple):
     """One moment on two clocks [ns].
 
     ros: the clock of message stamps, which may jump. steady: never jumps; ages of what arrived

@@ -88,7 +88,10 @@ class BenchProcess(NodeProcess):
         """Command line."""
         usual = super().command()
         ros = usual[usual.index("--ros-args") :] if self.name == SUPERVISOR else []
-        return [sys.executable, "-m", "salus_ros.nodes.bench_gate", *self.arguments, *ros]
+        # What compiled modules call of each other can't be timed: a profile is of the sources.
+        interpreted = ["env", "SALUS_INTERPRETED=1"] if "--profile" in self.arguments else []
+        module = [sys.executable, "-m", "salus_ros.nodes.bench_gate"]
+        return [*interpreted, *module, *self.arguments, *ros]
 
 
 @dataclass(frozen=True)

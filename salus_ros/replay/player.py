@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from salus_ros import message_reading
 from salus_ros.interfaces import ActionChunk, Instant
@@ -20,8 +19,7 @@ from salus_ros.replay.signal_stage import SignalStage
 STAGES: Final = ("signals", "predictor", "supervisor")
 
 
-@dataclass(frozen=True)
-class Through:
+class Through(NamedTuple):
     """Which stages work anew; the recording stands for the others."""
 
     signals: bool = True

@@ -7,8 +7,8 @@ that has been executed meanwhile, with the latent of its own chunk and the joint
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -39,8 +39,7 @@ def with_action_range(config: SignalConfig, calibration: Calibration | None) -> 
     return replace(config, normalisation=normalisation)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StepSignals:
+class StepSignals(NamedTuple):
     """The signals of one executed step."""
 
     step: DueStep

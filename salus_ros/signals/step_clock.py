@@ -7,8 +7,7 @@ plan arrived were never executed from it: they belong to the plan before, if to 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from salus_ros.interfaces import ActionChunk, FloatArray
 
@@ -16,8 +15,7 @@ from salus_ros.interfaces import ActionChunk, FloatArray
 BACKLOG: Final = 1024
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DueStep:
+class DueStep(NamedTuple):
     """A row that has become due: of which chunk, when, and its action [dims]."""
 
     source_id: str

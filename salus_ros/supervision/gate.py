@@ -357,11 +357,12 @@ class SafetyGate:
     def _command(self, stamp: int) -> JointCommand:
         q, v, a = self._parts.generator.state
         gripper = self._parts.judge.gripper
+        positions, velocities, accelerations = np.array((q, v, a))
         return JointCommand(
             stamp=stamp,
-            positions=np.array(q),
-            velocities=np.array(v),
-            accelerations=np.array(a),
+            positions=positions,
+            velocities=velocities,
+            accelerations=accelerations,
             gripper=None if gripper is None else gripper.width,
         )
 

@@ -9,7 +9,8 @@ import pytest
 from test_supervision_gate import MIDDLE, Rig, reasons
 from test_supervision_workspace import check, spaced, sweep, tool_at
 
-from salus_ros.interfaces import ActionChunk
+from salus_ros.interfaces import ActionChunk, Instant
+from salus_ros.supervision.chunk_reception import ChunkReception
 from salus_ros.supervision.modes import Mode
 from salus_ros.supervision.plan_completion import HEAD
 from salus_ros.supervision.reference import largest_ahead
@@ -70,11 +71,24 @@ def test_without_calls_for_slices_the_ticks_do_them() -> None:
     assert not rig.gate.check_slice(rig.now)
 
 
+class Unfinished:
+    """A reception that never comes to the next slice."""
+
+    def __init__(self, reception: ChunkReception) -> None:
+        self._reception = reception
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reception, name)
+
+    def advance(self, now: Instant) -> bool:
+        return True
+
+
 def test_a_plan_whose_check_is_never_finished_ends_early_in_hold() -> None:
     rig = SlicedRig()
     rig.follow()
     rig.send()
-    rig.gate._parts.reception._completion.advance = lambda: None  # type: ignore[union-attr, method-assign]
+    rig.gate._parts.reception = Unfinished(rig.gate._parts.reception)  # type: ignore[assignment]
     rig.send_chunks = False
     assert rig.run(2 * HEAD).reasons == ("plan_ran_out",)
     rig.check()
