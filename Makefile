@@ -72,7 +72,8 @@ lock: $(VENV)/.venv
 	@echo 'gym-hil==0.1.14' >> constraints.txt
 
 clean:
-	rm -rf $(VENV) .uv build install log sedac_core/target .mypy_cache .ruff_cache .hypothesis
+	find salus_ros -name '*.so' -delete
+	rm -rf $(VENV) salus_ros/compiled.json .uv build install log sedac_core/target .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .uv/bin/uv:
@@ -127,10 +128,11 @@ $(VENV)/.sedac: $(SEDAC_SOURCES) $(VENV)/.packages
 
 # The modules of every tick, compiled where they lie. Without a compiler or Python's headers the
 # sources run as they are.
-$(VENV)/.compiled: setup.py pyproject.toml $(shell find salus_ros -name '*.py') $(VENV)/.packages \
+COMPILED_FOLDERS := supervision signals replay
+$(VENV)/.compiled: setup.py $(wildcard $(COMPILED_FOLDERS:%=salus_ros/%/*.py)) $(VENV)/.packages \
 	| $(VENV)/.system
+	@find salus_ros -name '*.so' -delete; rm -f salus_ros/compiled.json
 	@if SALUS_COMPILE=1 $(PYTHON) setup.py --quiet build_ext --inplace --build-temp $(VENV)/compiled \
 	  > $(VENV)/compiled.log 2>&1; then echo "salus_ros: compiled"; \
-	else echo "salus_ros: not compiled, slower ($(VENV)/compiled.log says why)"; \
-	  rm -f salus_ros/compiled.json; find salus_ros -name '*.so' -delete; fi
+	else echo "salus_ros: not compiled, slower ($(VENV)/compiled.log says why)"; fi
 	@touch $@
