@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from salus_ros.interfaces import JointCommand
 from salus_ros.supervision.modes import Mode
@@ -15,8 +15,7 @@ RETRY_REQUESTED, HUMAN_REQUESTED = "retry_requested", "human_requested"
 REQUEST_REASONS: Final = frozenset({RETRY_REQUESTED, HUMAN_REQUESTED})
 
 
-@dataclass(frozen=True, slots=True)
-class TickResult:
+class TickResult(NamedTuple):
     """One tick: the command, the mode and its causes' names, how the sample came about.
 
     late: this tick missed its deadline. lag: how far the command is behind its plan [ns]. requests:
