@@ -1,7 +1,7 @@
 """Installs salus_ros: with pip on PyPI's ROS wheels, or as an ament_python package with colcon.
 
 With SALUS_COMPILE=1 the modules of every tick are compiled by mypyc, from the same source; without
-it they run as they are, to the same numbers and some three times slower.
+it they run as they are, to the same numbers, and take more than twice as long.
 """
 
 import hashlib

@@ -53,6 +53,16 @@ def _sedac() -> Finding:
     return Finding("sedac core", "ok", "Rust extension")
 
 
+def _compiled() -> Finding:
+    from salus_ros import compiled
+
+    count = compiled.modules()
+    if count:
+        return Finding("compiled modules", "ok", f"{count}, of these sources")
+    remedy = "`make build`, with a C compiler and Python's headers"
+    return Finding("compiled modules", "warning", "none: a tick takes twice as long", remedy)
+
+
 def _opengl() -> Finding:
     for library in ("EGL", "OSMesa"):
         if ctypes.util.find_library(library):
@@ -97,6 +107,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     lambda: _module("ruckig", "motion generator", "run `make build`"),
     lambda: _module("mujoco", "simulation", "pip install 'salus_ros[sim]'", "warning"),
     _sedac,
+    _compiled,
     _opengl,
     _realtime,
     _cpu_governor,
