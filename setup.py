@@ -35,7 +35,7 @@ COMPILED = {
     """,
     "replay": """
         clocked_player event_reader gate_stage joint_bytes mcap_reading mcap_recovery player
-        signal_stage
+        signal_stage traced_player
     """,
     "signals": """
         distribution extractor lag latent layout monitor step_clock

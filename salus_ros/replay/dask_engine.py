@@ -65,27 +65,29 @@ def run_on_dask(
     """All bags, in their order, each counted once however often it had to be tried.
 
     Dask gives up a bag that was on several workers as they died, though it may only have waited
-    there beside the one that they died of. So each of these is tried once more, with no other.
+    there beside the one that they died of. So of several each is tried once more, with no other.
     """
     as_completed: Any = import_module("distributed").as_completed
     futures = {client.submit(task, bag, options, pure=False): bag for bag in bags}
     answers: dict[Path, Answer] = {}
-    given_up: list[Path] = []
+    given_up: dict[Path, Answer] = {}
     for future in as_completed(futures):
         bag = futures[future]
         if future.exception() is None:
             answers[bag] = future.result()
             told(answers[bag])
         else:
-            given_up.append(bag)
+            given_up[bag] = _answer(future, bag)
         future.release()
     for bag in given_up:
-        answers[bag] = _alone(client.submit(task, bag, options, pure=False), bag)
+        answers[bag] = given_up[bag]
+        if len(given_up) > 1:
+            answers[bag] = _answer(client.submit(task, bag, options, pure=False), bag)
         told(answers[bag])
     return [answers[bag] for bag in bags]
 
 
-def _alone(future: Any, bag: Path) -> Answer:
+def _answer(future: Any, bag: Path) -> Answer:
     error = future.exception()
     if error is None:
         answer: Answer = future.result()

@@ -70,7 +70,7 @@ class TracedPlayer(Player):
         if self._predicts and _of_prediction(told):
             return
         message = self._messages.of(told)
-        if message is None and told.kind in (*CHUNKS, *JOINT_STATES):
+        if message is None and (told.kind in CHUNKS or told.kind in JOINT_STATES):
             self._out.unmatched += 1
             return
         if told.kind is EventKind.ACTIVATE and isinstance(message, JointState):
