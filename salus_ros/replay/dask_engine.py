@@ -79,10 +79,11 @@ def run_on_dask(
         else:
             given_up[bag] = _answer(future, bag)
         future.release()
-    for bag in given_up:
-        answers[bag] = given_up[bag]
-        if len(given_up) > 1:
-            answers[bag] = _answer(client.submit(task, bag, options, pure=False), bag)
+    for bag, answer in given_up.items():
+        again = len(given_up) > 1
+        answers[bag] = (
+            _answer(client.submit(task, bag, options, pure=False), bag) if again else answer
+        )
         told(answers[bag])
     return [answers[bag] for bag in bags]
 
