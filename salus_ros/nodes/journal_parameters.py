@@ -12,6 +12,8 @@ from salus_ros.supervision.journal.errors import JournalError
 from salus_ros.supervision.journal.feeder import MAX_BYTES, Journal
 from salus_ros.supervision.journal.retention import KEEP_BYTES
 
+MIB = 1 << 20
+
 JOURNAL_PARAMETERS = (
     Parameter(
         "journal_folder",
@@ -27,11 +29,12 @@ JOURNAL_PARAMETERS = (
         "journal_max_bytes", MAX_BYTES, "Size at which a file of the journal ends.", 65536, 1 << 30
     ),
     Parameter(
-        "journal_keep_bytes",
-        KEEP_BYTES,
-        "Size of all files of the journal beyond which the oldest are deleted, whole.",
-        1 << 20,
-        1 << 50,
+        # In bytes the numbers would be beyond those of rqt's sliders.
+        "journal_keep_mib",
+        KEEP_BYTES // MIB,
+        "Size [MiB] of all files of the journal beyond which the oldest are deleted, whole.",
+        1,
+        1 << 30,
     ),
 )
 
@@ -47,7 +50,7 @@ def open_journal(node: ManagedNode) -> Journal:
             Path(folder).expanduser() if folder else default_folder(node),
             key_file=Path(key).expanduser() if key else None,
             max_bytes=node.parameter("journal_max_bytes"),
-            keep_bytes=node.parameter("journal_keep_bytes"),
+            keep_bytes=node.parameter("journal_keep_mib") * MIB,
         )
     except (JournalError, RuntimeError) as error:
         raise ConfigurationError(str(error)) from error

@@ -3,12 +3,14 @@
 import ast
 import json
 import re
-from importlib.util import module_from_spec, spec_from_file_location
+import sys
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 
-from salus_ros.interface_table import SERVICES, TOPICS
+from salus_ros.interface_table import NODES, SERVICES, TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
 TYPES = {topic.name: topic.type for topic in TOPICS}
@@ -16,6 +18,7 @@ TYPES = {topic.name: topic.type for topic in TOPICS}
 
 @pytest.fixture(scope="module")
 def layouts():
+    sys.path.insert(0, str(ROOT / "docs"))  # as for a script there
     spec = spec_from_file_location("layouts", ROOT / "docs" / "layouts.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -76,3 +79,28 @@ def test_rqts_plugins_and_their_settings_fit(layouts):
         for number in numbers
     }
     assert set(manager["groups"]) <= instances
+
+
+def test_every_dock_of_rqts_window_is_one_of_a_plugin(layouts):
+    """Its state is Qt's bytes; the names in it are text of two bytes a letter."""
+    groups = json.loads(layouts.RQT.read_text())["groups"]
+    state = groups["mainwindow"]["keys"]["state"]
+    raw = bytes.fromhex(re.search(r"b'([0-9a-f]+)'", state["repr(QByteArray.hex)"]).group(1))
+    running = ast.literal_eval(groups["pluginmanager"]["keys"]["running-plugins"]["repr"])
+    docks = re.findall(r"rqt_\w+", raw.decode("utf-16-be", errors="replace")) + re.findall(
+        r"rqt_\w+", raw[1:].decode("utf-16-be", errors="replace")
+    )
+    for plugin, numbers in running.items():
+        for number in numbers:
+            prefix = f"{plugin.replace('/', '__')}__{number}__"
+            assert sum(dock.startswith(prefix) for dock in docks) == 1, prefix
+
+
+@pytest.mark.skipif(find_spec("rclpy") is None, reason="rclpy is not installed: make build")
+def test_every_number_of_a_parameter_fits_rqts_sliders():
+    """They are of 32 bits; rqt_reconfigure shows none of those after one that isn't."""
+    for node in NODES:
+        for parameter in import_module(f"salus_ros.nodes.{node}").PARAMETERS:
+            if isinstance(parameter.default, int):
+                for value in (parameter.default, parameter.minimum or 0, parameter.maximum or 0):
+                    assert abs(value) < 2**31, (node, parameter.name)

@@ -34,7 +34,7 @@ def test_every_parameter_has_its_range_and_default(tables):
     rows = tables.parameter_table(tables.PARAMETERS).splitlines()
     assert any(row.startswith("| `tracking_error` | 0.1 | 0.001 to 1 | yes | ") for row in rows)
     assert any(row.startswith("| `realtime_priority` | 80 | 0 to 98 |  | ") for row in rows)
-    assert any(row.startswith("| `journal_keep_bytes` | 4 GiB | 1 MiB to ") for row in rows)
+    assert any(row.startswith("| `journal_keep_mib` | 4096 | 1 to ") for row in rows)
 
 
 def test_every_cause_that_can_be_named_is_explained():
