@@ -7,7 +7,9 @@ it they run as they are, to the same numbers, and take more than twice as long.
 import hashlib
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 
@@ -60,13 +62,14 @@ def extensions():
     # What is imported may be missing here, and is judged by `make lint`.
     missing = ["--ignore-missing-imports", "--follow-imports=silent", "--no-warn-unused-ignores"]
     options = ["--config-file", "pyproject.toml", *missing]
-    found = mypycify(
-        [*options, *compiled_sources()],
-        group_name="salus_ros.ticks",
-        opt_level="2",
-        debug_level="0",
-        multi_file=True,  # one C file a module, for all cores
-    )
+    with redirect_stdout(sys.stderr):  # colcon reads the other
+        found = mypycify(
+            [*options, *compiled_sources()],
+            group_name="salus_ros.ticks",
+            opt_level="2",
+            debug_level="0",
+            multi_file=True,  # one C file a module, for all cores
+        )
     for extension in found:  # where the group's header is written
         extension.include_dirs.append("build/salus_ros")
     return found
