@@ -16,11 +16,12 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 RECORD = PACKAGE / "compiled.json"
+INTERPRETED = os.environ.get("SALUS_INTERPRETED") == "1"
 
 
 def check() -> None:
     """Raise ImportError, one line, where a source is another than its module was compiled of."""
-    if os.environ.get("SALUS_INTERPRETED") == "1":
+    if INTERPRETED:
         sys.path_hooks.insert(0, _sources_only)
         return
     if not RECORD.exists():
@@ -36,7 +37,7 @@ def check() -> None:
 
 def modules() -> int:
     """How many modules run compiled."""
-    if os.environ.get("SALUS_INTERPRETED") == "1" or not RECORD.exists():
+    if INTERPRETED or not RECORD.exists():
         return 0
     return len(json.loads(RECORD.read_text()))
 

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from salus_ros import compiled
 from salus_ros.cli.errors import FAILED, USAGE, UserError
 from salus_ros.cli.findings import Finding
 from salus_ros.cli.graph import BUILD_HINT, parameter_file, require_ros
@@ -54,8 +55,6 @@ def _sedac() -> Finding:
 
 
 def _compiled() -> Finding:
-    from salus_ros import compiled
-
     count = compiled.modules()
     if count:
         return Finding("compiled modules", "ok", f"{count}, of these sources")

@@ -19,6 +19,7 @@ from salus_ros.supervision.interventions import Intervention
 from salus_ros.supervision.modes import Mode
 
 PERCENTILES = (50, 95, 99)
+_NAMES = (*(f"p{p}" for p in PERCENTILES), "max")
 # Moments that are listed, at most.
 MOMENTS_MAX = 200
 
@@ -28,9 +29,8 @@ def percentiles(values: Sequence[float] | FloatArray) -> dict[str, float] | None
     values = np.asarray(values, np.float64)
     if not values.size:
         return None
-    found = np.percentile(values, PERCENTILES).tolist()
-    named = {f"p{p}": value for p, value in zip(PERCENTILES, found, strict=True)}
-    return named | {"max": float(values.max())}
+    found = [*np.percentile(values, PERCENTILES).tolist(), float(values.max())]
+    return dict(zip(_NAMES, found, strict=True))
 
 
 def differences(run: RecordedRun, outputs: Outputs) -> dict[str, Any]:
@@ -68,9 +68,8 @@ def command_differences(run: RecordedRun, outputs: Outputs) -> dict[str, Any] | 
 def _by_joint(names: Sequence[str], apart: FloatArray) -> dict[str, dict[str, float]]:
     """`percentiles` of each column, in one go."""
     rows = [*np.percentile(apart, PERCENTILES, axis=0).tolist(), apart.max(axis=0).tolist()]
-    keys = (*(f"p{p}" for p in PERCENTILES), "max")
     return {
-        name: dict(zip(keys, column, strict=True))
+        name: dict(zip(_NAMES, column, strict=True))
         for name, column in zip(names, zip(*rows, strict=True), strict=True)
     }
 
