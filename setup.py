@@ -36,7 +36,7 @@ COMPILED = {
         stop workspace
     """,
     "replay": """
-        clocked_player event_reader gate_stage joint_bytes mcap_reading mcap_recovery player
+        clocked_player event_reader gate_stage mcap_reading mcap_recovery player
         signal_stage traced_player
     """,
     "signals": """

@@ -173,10 +173,8 @@ def alarm_differences(run: RecordedRun, outputs: Outputs) -> dict[str, Any] | No
 
 def signal_differences(run: RecordedRun, outputs: Outputs) -> dict[str, Any] | None:
     """Of steps that both have: largest difference of each signal, and steps of other validity."""
-    theirs = {}
-    for event in run.of(topics.SIGNALS):
-        m = event.content
-        theirs[m.source_id, m.chunk_number, m.step] = message_reading.signal_vector(m)
+    recorded = [event.content for event in run.of(topics.SIGNALS)]
+    theirs = {(s.source_id, s.chunk_number, s.step): s.signals for s in recorded}
     mine = {
         (s.step.source_id, s.step.chunk_number, s.step.step): s.signals for _, s in outputs.steps
     }
@@ -216,9 +214,8 @@ def age_differences(run: RecordedRun, outputs: Outputs) -> dict[str, Any] | None
     ages = observation_ages(run, outputs)
     theirs, mine = [], []
     for event in run.of(topics.SUPERVISOR_STATE):
-        stamp = message_reading.stamp_of(event.content.header.stamp)
+        stamp, age = event.content
         tick = bisect_right(outputs.ticks, stamp) - 1
-        age = float(event.content.observation_age)
         if tick >= 0 and age >= 0 and np.isfinite(ages[tick]):
             theirs.append(age - seconds(stamp - outputs.ticks[tick]))
             mine.append(float(ages[tick]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -12,10 +12,12 @@ from salus_ros import message_reading
 from salus_ros.interfaces import ActionChunk, Instant, JointState, PolicyState, nanoseconds
 from salus_ros.nodes import topics
 from salus_ros.prediction.layout import PredictionResult
+from salus_ros.replay import columns
+from salus_ros.replay.alike import Group, groups
 from salus_ros.replay.bag_reader import RawMessage
+from salus_ros.replay.columns import RecordedGateState, RecordedSignals
 from salus_ros.replay.errors import BagError
 from salus_ros.replay.image_files import decoded_image
-from salus_ros.replay.joint_bytes import JointBytes
 from salus_ros.replay.messages import IMAGE, JOINTS
 from salus_ros.replay.topic_map import TopicMap, camera_of
 from salus_ros.supervision.gate_trace import WITH_TEXT, EventKind, GateEvent
@@ -72,7 +74,6 @@ class EventReader:
         self._names, self._gripper, self._range = joint_names, gripper_name, gripper_range
         bag_names = [topic_map.bag_joint(name) for name in joint_names]
         self._bag_names, self._bag_gripper = tuple(bag_names), topic_map.bag_joint(gripper_name)
-        self._joints: dict[str, JointBytes] = {}
         self.problems: dict[str, str] = {}
         self._roles: dict[str, str] = {}
         self._readers: Mapping[str, Callable[[RawMessage], Any]] = {
@@ -82,9 +83,20 @@ class EventReader:
             topics.TRAJECTORY_INPUT: self._trajectory,
             topics.ACTION_CHUNK: self._chunk,
             topics.POLICY_STATE: _policy_state,
+            topics.SIGNALS: lambda raw: _signals(raw.message()),
             topics.FAILURE_PREDICTION: lambda raw: prediction(raw.message()),
+            topics.SUPERVISOR_STATE: lambda raw: _gate_state(raw.message()),
             topics.INSTRUCTION: lambda raw: str(raw.message().data),
             topics.GATE_TRACE: lambda raw: trace_events(raw.message()),
+        }
+        # Topics with many messages that are alike.
+        self._group_readers: Mapping[str, Callable[[Group], Sequence[Any]]] = {
+            topics.JOINT_STATES: self._joint_states,
+            topics.JOINT_COMMANDS: self._joint_states,
+            topics.TARGET_INPUT: self._joint_states,
+            topics.SIGNALS: columns.signals,
+            topics.FAILURE_PREDICTION: columns.predictions,
+            topics.SUPERVISOR_STATE: columns.gate_states,
         }
 
     def wanted(self, present: Mapping[str, str]) -> set[str]:
@@ -103,24 +115,51 @@ class EventReader:
             return f"no {name}; {others[0]} has joint states: map it (--topics)"
         return f"no {name}, and nothing else with joint states"
 
-    def event(self, raw: RawMessage) -> Event | None:
-        """The event of a message; None where it can't be read."""
-        role = self._roles[raw.topic]
+    def events(self, messages: Sequence[RawMessage]) -> list[Event]:
+        """The events of messages, in their order; those that can't be read are left out."""
+        by_topic: dict[str, list[int]] = {}
+        for place, raw in enumerate(messages):
+            by_topic.setdefault(raw.topic, []).append(place)
+        found: list[Event | None] = [None] * len(messages)
+        for topic, places in by_topic.items():
+            role, told = self._roles[topic], [messages[place] for place in places]
+            for index, content in self._contents(role, told):
+                found[places[index]] = Event(told[index].time, role, content)
+        return [event for event in found if event is not None]
+
+    def _contents(self, role: str, messages: Sequence[RawMessage]) -> Iterable[tuple[int, Any]]:
+        """What the messages of a topic say, each with its place among them."""
+        together = self._group_readers.get(role)
+        alone: list[int] = list(range(len(messages)))
+        if together is not None:
+            first = messages[0]
+            parts, alone = groups([raw.data for raw in messages], first.kind, first.store)
+            for part in parts:
+                try:
+                    yield from zip(part.places, together(part), strict=True)
+                except (ValueError, KeyError):
+                    alone = [*alone, *part.places]
+        for place in sorted(alone):
+            content = self._content(role, messages[place])
+            if content is not None:
+                yield place, content
+
+    def _content(self, role: str, raw: RawMessage) -> Any | None:
+        """What one message says; None where it can't be read."""
         read = image_of if camera_of(role) else self._readers.get(role)
         try:
-            content = raw.message() if read is None else read(raw)
+            return raw.message() if read is None else read(raw)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             self.problems.setdefault(role, " ".join(str(error).split()))
             return None
-        return Event(raw.time, role, content)
 
     def _joint_state(self, raw: RawMessage) -> JointState:
         if raw.kind != JOINTS:
             raise ValueError(f"{raw.topic} is of type {raw.kind}: {JOINTS} is needed")
-        reader = self._joints.get(raw.topic)
-        if reader is None:
-            reader = self._joints[raw.topic] = JointBytes(self._bag_names, self._bag_gripper)
-        return reader.read(raw.data)
+        return message_reading.joint_state(raw.message(), self._bag_names, self._bag_gripper)
+
+    def _joint_states(self, group: Group) -> list[JointState]:
+        return columns.joint_states(group, self._bag_names, self._bag_gripper)
 
     def _command(self, raw: RawMessage) -> JointState:
         """Commands as joint states; a trajectory's is its last point, when it is due."""
@@ -174,6 +213,17 @@ def _seen(role: str) -> bool:
 def _policy_state(raw: RawMessage) -> RecordedState:
     message = raw.message()
     return RecordedState(message_reading.policy_state(message), message)
+
+
+def _signals(message: Any) -> RecordedSignals:
+    stamp = message_reading.stamp_of(message.header.stamp)
+    ids = message.source_id, message.chunk_number, message.step, stamp
+    return RecordedSignals(*ids, message_reading.signal_vector(message))
+
+
+def _gate_state(message: Any) -> RecordedGateState:
+    stamp = message_reading.stamp_of(message.header.stamp)
+    return RecordedGateState(stamp, float(message.observation_age))
 
 
 def prediction(message: Any) -> PredictionResult:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from salus_ros import message_reading
 from salus_ros.interfaces import ActionChunk, Instant
 from salus_ros.nodes import topics
 from salus_ros.prediction.layout import PredictionResult
+from salus_ros.replay.columns import RecordedSignals
 from salus_ros.replay.event_reader import Event, Malformed
 from salus_ros.replay.gate_stage import GateStage
 from salus_ros.replay.outputs import Outputs
@@ -76,7 +76,8 @@ class Player:
             return
         topic, content = event.topic, event.content
         if topic == topics.SIGNALS and not self._through.signals:
-            self._predict_recorded(content, now)
+            recorded: RecordedSignals = content
+            signals.predict(*recorded, now)
         elif not self._through.signals:
             return
         elif topic == topics.JOINT_STATES:
@@ -89,12 +90,6 @@ class Player:
     def _plan_to_signals(self, chunk: ActionChunk | Malformed | None, now: int) -> None:
         if self._signals is not None and self._through.signals and isinstance(chunk, ActionChunk):
             self._signals.on_chunk(chunk, now)
-
-    def _predict_recorded(self, message: Any, now: int) -> None:
-        assert self._signals is not None
-        stamp = message_reading.stamp_of(message.header.stamp)
-        ids = (message.source_id, message.chunk_number, message.step, stamp)
-        self._signals.predict(*ids, message_reading.signal_vector(message), now)
 
     def _begins_episode(self, event: Event) -> bool:
         """Whether the gate's node takes this for the beginning of an episode."""

@@ -85,11 +85,7 @@ def read_run(
     """
     topic_map = topic_map or TopicMap()
     reader = EventReader(topic_map, joint_names, gripper_name, gripper_range, images)
-    events = []
-    for message in read_raw(bag, reader.wanted):
-        event = reader.event(message)
-        if event is not None:
-            events.append(event)
+    events = reader.events(read_raw(bag, reader.wanted))
     _check_order(bag, events)
     run = RecordedRun(
         bag, events, joint_names, gripper_name, fingerprint_of(bag), unreadable=reader.problems

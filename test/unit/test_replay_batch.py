@@ -8,16 +8,10 @@ import numpy as np
 import pytest
 import yaml
 from command_line import invoke
-from hypothesis import given
-from hypothesis import strategies as st
 
-from salus_ros import message_reading
 from salus_ros.nodes import topics
 from salus_ros.replay.bag_reader import read_raw
 from salus_ros.replay.bag_writer import BagWriter
-from salus_ros.replay.joint_bytes import JointBytes
-from salus_ros.replay.message_types import typestore
-from salus_ros.replay.messages import JOINTS
 from salus_ros.replay.storage import Storage
 from salus_ros.replay.topic import Message
 from salus_ros.resources import config_file
@@ -263,36 +257,6 @@ def test_an_unknown_parameter_is_refused(bags, tmp_path):
     config.write_text("safety_supervisor: {ros__parameters: {operating_fractoin: 0.1}}\n")
     code, said = invoke("replay", bags, "--config", config)
     assert code == 2 and "safety_supervisor has no parameter 'operating_fractoin'" in said
-
-
-NUMBERS = st.floats(allow_nan=False, width=64)
-
-
-@given(
-    st.permutations([*PANDA, "panda_gripper", "elbow"]),
-    st.lists(NUMBERS, min_size=27, max_size=27),
-    st.sampled_from([(1, 1, 1), (1, 1, 0), (1, 0, 0), (1, 0, 1)]),
-    st.integers(0, 2**31 - 1),
-    st.text(max_size=9),
-)
-def test_joint_states_are_read_from_bytes_as_from_messages(names, values, given_, stamp, frame):
-    store = typestore()
-    columns = [np.array(values[9 * i : 9 * i + 9 * has]) for i, has in enumerate(given_)]
-    time = store.types["builtin_interfaces/msg/Time"](sec=stamp, nanosec=stamp % 1_000_000_000)
-    header = store.types["std_msgs/msg/Header"](stamp=time, frame_id=frame.replace("\0", ""))
-    message = store.types[JOINTS](header, list(names), *columns)
-    data = bytes(store.serialize_cdr(message, JOINTS))
-    expected = message_reading.joint_state(message, PANDA, "panda_gripper")
-    reader = JointBytes(PANDA, "panda_gripper")
-    for _ in range(2):
-        found = reader.read(data)
-        assert found.stamp == expected.stamp and found.gripper == expected.gripper
-        for name in ("positions", "velocities", "efforts"):
-            assert getattr(found, name).tobytes() == getattr(expected, name).tobytes()
-    with pytest.raises(ValueError, match=r"lacks|cut off|can't be read|values"):
-        JointBytes(["nobody"], "").read(data)
-    with pytest.raises(ValueError, match=r"cut off|can't be read|buffer|values|lacks"):
-        reader.read(data[: len(data) // 2])
 
 
 def test_two_configurations_side_by_side_name_the_stops_of_one_alone(bags, tmp_path, expert):
