@@ -29,11 +29,11 @@ NODES = [
 # What runs at each tick, live and in replay.
 COMPILED = {
     "supervision": """
-        arm_columns arm_kinematics chunk_checks chunk_reception command_clock detector_guard
-        follower freshness gate_replay gate_report gripper intake interpolation interventions
-        limited limits measurement modes motion motion_setup operators parties plan plan_clock
-        plan_completion plan_judge plan_keeper prediction_gate reference robot_guard space_guard
-        stop workspace
+        activation arm_kinematics chunk_checks chunk_reception command_clock detector_guard
+        follower freshness gate_replay gate_report gate_tick gripper intake interpolation
+        interventions limited limits measurement modes motion motion_setup operators parties
+        plan plan_clock plan_completion plan_judge plan_keeper prediction_gate reference
+        robot_guard space_guard stop workspace
     """,
     "replay": """
         clocked_player event_reader gate_stage mcap_reading mcap_recovery player

@@ -143,6 +143,11 @@ def _swept(axis: Vector, origin: Vector, point: Vector) -> Vector:
     return (axis[1] * z - axis[2] * y, axis[2] * x - axis[0] * z, axis[0] * y - axis[1] * x)
 
 
+def distance(a: Vector, b: Vector) -> float:
+    """Between two points."""
+    return _length((a[0] - b[0], a[1] - b[1], a[2] - b[2]))
+
+
 def lengths(columns: Vectors) -> list[float]:
     """Length of each vector [6]."""
     a, b, c, d, e, f = columns

@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 
 from salus_ros.interfaces import NANOSECONDS, ActionChunk, FloatArray
-from salus_ros.supervision.arm_columns import postures
+from salus_ros.supervision.arm_kinematics import distance, posture
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.limits import ArmLimits, GripperLimits, RobotLimits
 from salus_ros.supervision.reference import Row
@@ -103,15 +103,15 @@ def check_space(
     space = limits.workspace
     if space is None:
         return None
-    places = postures(rows, space.tool)
-    margin, row, text = space.worst_place(places)
+    places = [posture(row, space.tool) for row in rows.tolist()]
+    margin, row, text = space.worst(places)
     if margin < 0:
         return Rejection("chunk_workspace", f"row {first + row}: {text}", True, margin, 0.0)
-    span = min(rows_in(config.curvature_span, step), max(len(rows) - 1, 1))
-    points = places.points[2]
-    ways = np.linalg.norm(points[span:] - points[:-span], axis=1)
-    speed = float(ways.max()) / (span * step) if ways.size else 0.0
-    bound = config.excess_allowed * config.tool_speed
+    span = min(rows_in(config.curvature_span, step), max(len(places) - 1, 1))
+    way = 0.0
+    for here, there in zip(places, places[span:]):
+        way = max(way, distance(here.tool, there.tool))
+    speed, bound = way / (span * step), config.excess_allowed * config.tool_speed
     if speed > bound:
         text = f"the tool moves at {speed:.3g} m/s, beyond {bound:.3g}"
         return Rejection("chunk_tool_speed", text, True, speed, bound)

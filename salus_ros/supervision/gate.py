@@ -5,8 +5,8 @@ Whatever comes in, the commands stay inside the operating limits of position, ve
 and jerk, by divided differences over the ticks and on each adapter's curve between them, and can
 always still be stopped inside them. It is not a certified safety function.
 
-Its parts are made in `activation`: chunks come in through `chunk_reception`, `modes` puts the
-gravest cause in force at each tick, `follower` moves the arm, `plan_judge` watches how well.
+Its parts are made in `activation`: chunks come in through `chunk_reception`; at each tick `modes`
+puts the gravest cause in force, `follower` moves the arm, `plan_judge` watches how well.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from salus_ros.interfaces import ActionChunk, Instant, JointCommand, JointState, seconds
+from salus_ros.interfaces import ActionChunk, Instant, JointState, seconds
 from salus_ros.supervision.activation import Activation
 from salus_ros.supervision.chunk_checks import Rejection
-from salus_ros.supervision.command_clock import CommandClock
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.detector_guard import Detectors
 from salus_ros.supervision.errors import GateRefusal, LimitsError
-from salus_ros.supervision.gate_report import gate_state, record_request
+from salus_ros.supervision.gate_report import gate_state
 from salus_ros.supervision.gate_state import GateState, TickResult
+from salus_ros.supervision.gate_tick import GateTicks
 from salus_ros.supervision.gripper import GripperCommand
-from salus_ros.supervision.interventions import Intervention, InterventionQueue, Kind
-from salus_ros.supervision.limited import record_mode
+from salus_ros.supervision.interventions import Intervention, InterventionQueue
 from salus_ros.supervision.limits import RobotLimits
-from salus_ros.supervision.modes import Cause, Mode
+from salus_ros.supervision.modes import Mode
 from salus_ros.supervision.motion_setup import MotionSetup, motion_setup
 from salus_ros.supervision.reconfiguration import at_odds, changed
 from salus_ros.supervision.robot_guard import RobotReport
@@ -64,10 +63,7 @@ class SafetyGate:
         self._parts = Activation(
             self.config, self.limits, self._setup, self._queue, now, self._detectors
         )
-        self._clock = CommandClock(self.period, now)
-        self._ticked = now
-        # Whether a slice of a check was done since the last tick.
-        self._sliced = False
+        self._ticks = GateTicks(self.config, self._parts, self._queue, now)
         self._recorded_before = self._queue.recorded
 
     # ---- life -----------------------------------------------------------------------------------
@@ -181,7 +177,7 @@ class SafetyGate:
         if not self._active:
             return False
         self._parts.observe(now)
-        self._sliced = True
+        self._ticks.sliced = True
         return self._parts.reception.take(chunk, now, in_slices)
 
     def check_slice(self, now: Instant) -> bool:
@@ -189,7 +185,7 @@ class SafetyGate:
 
         A fault that is found then is one, too: the chunk is dropped, its plan is followed no more.
         """
-        self._sliced = True
+        self._ticks.sliced = True
         return self._active and self._parts.reception.advance(now)
 
     def on_malformed_chunk(self, source_id: str, number: int, problem: str, now: Instant) -> None:
@@ -228,6 +224,7 @@ class SafetyGate:
         if self._active and not self._parts.generator.use(setup.generator, setup.stop):
             raise RuntimeError("reconfigure: the state changed meanwhile")
         self._parts.retune(config, setup)
+        self._ticks.retune(config)
 
     # ---- requests -------------------------------------------------------------------------------
 
@@ -262,9 +259,7 @@ class SafetyGate:
 
     def internal_error(self, message: str, now: Instant) -> None:
         """The supervisor itself failed: ESTOP, not to be reset; the stop goes on."""
-        self._parts.machine.latch(Cause("internal_error", message))
-        mode = self._parts.machine.mode
-        self._queue.record(now, mode, Mode.ESTOP, Kind.EVENT, "internal_error", message)
+        self._ticks.fail(message, now)
 
     def request_reset(self, now: Instant) -> tuple[bool, str]:
         """Leave STOP or ESTOP for HOLD, re-based on the measured position; (done, why not).
@@ -289,30 +284,7 @@ class SafetyGate:
         """
         if not self._active:
             raise GateRefusal("not active: activate the gate first")
-        self._ticked = now
-        self._parts.follower.begin_tick()
-        late = self._clock.begin_tick(now)
-        try:
-            self._parts.observe(now)
-            self._decide(now)
-            self._move(now)
-            self._judge(now)
-            if not self._sliced:
-                self._parts.reception.advance(now)
-        except Exception as error:  # a fault of our own must not end the stop
-            self.internal_error(f"{type(error).__name__}: {error}", now)
-            self._parts.machine.update((), now, can_resume=False)
-            self._parts.follower.advance_stop()
-        self._sliced = False
-        return TickResult(
-            command=self._command(self._clock.end_tick()),
-            mode=self._parts.machine.mode,
-            reasons=tuple(cause.name for cause in self._parts.machine.causes),
-            step=self._parts.follower.step,
-            late=late,
-            lag=self._parts.plans.clock.lag(now) + self.period,
-            requests=self._parts.prediction.requests,
-        )
+        return self._ticks.tick(now)
 
     def prepare(self) -> bool:
         """Some work ahead for the next tick, should all stay as it is; whether more is left.
@@ -320,51 +292,7 @@ class SafetyGate:
         Whatever it depends on that has changed by then is worked out anew: a tick's result is the
         same to the bit without. For between two ticks, and once more after a new chunk.
         """
-        if not self._active:
-            return False
-        parts = self._parts
-        now = Instant(self._ticked.ros + self.period, self._ticked.steady + self.period)
-        if parts.follower.prepare(now, parts.machine.mode, parts.prediction.slow):
-            return parts.detectors is not None and not parts.detectors.prepared
-        if parts.detectors is not None:
-            parts.detectors.prepare()
-        return False
-
-    def _decide(self, now: Instant) -> None:
-        """The mode of this tick, from all causes."""
-        parts, machine = self._parts, self._parts.machine
-        before = machine.mode
-        mode = machine.update(parts.causes(now), now, parts.can_resume(now))
-        if mode >= Mode.STOP:
-            parts.follow_measured_arm(now)
-        if mode != before and max(mode, before) >= Mode.SLOW:
-            record_mode(self._queue, before, mode, machine.causes, parts.plans.id, now)
-        record_request(parts, self._queue, now)
-
-    def _move(self, now: Instant) -> None:
-        """One sample of motion."""
-        parts = self._parts
-        fresh = parts.measurement.age(now) <= self.config.joint_state_age_hold
-        fault = parts.follower.move(now, parts.machine.mode, parts.prediction.slow, fresh)
-        if fault is not None:
-            parts.faults.add(fault, now)
-
-    def _judge(self, now: Instant) -> None:
-        """How far the command is from the plan, and the gripper's share of the tick."""
-        parts = self._parts
-        parts.judge.judge(parts.plans, parts.generator.state[0], parts.machine.mode, now)
-
-    def _command(self, stamp: int) -> JointCommand:
-        q, v, a = self._parts.generator.state
-        gripper = self._parts.judge.gripper
-        positions, velocities, accelerations = np.array((q, v, a))
-        return JointCommand(
-            stamp=stamp,
-            positions=positions,
-            velocities=velocities,
-            accelerations=accelerations,
-            gripper=None if gripper is None else gripper.width,
-        )
+        return self._active and self._ticks.prepare()
 
     # ---- reports --------------------------------------------------------------------------------
 
@@ -386,4 +314,4 @@ class SafetyGate:
     def state(self, now: Instant) -> GateState:
         """Snapshot for publishing."""
         interventions = self._queue.recorded - self._recorded_before
-        return gate_state(self._parts, self.mode, self._clock, interventions, now)
+        return gate_state(self._parts, self.mode, self._ticks.clock, interventions, now)

@@ -167,7 +167,7 @@ class TracedGate(SafetyGate):
     def deactivate(self) -> None:
         """See SafetyGate."""
         if self.active:
-            self.trace.add(EventKind.DEACTIVATE, self._ticked)
+            self.trace.add(EventKind.DEACTIVATE, self._ticks.ticked)
         super().deactivate()
 
     def on_joint_state(self, joints: JointState, now: Instant) -> str:

@@ -15,15 +15,14 @@ from salus_ros.interfaces import (
     Instant,
     seconds,
 )
-from salus_ros.supervision.arm_columns import postures, tool_speeds
-from salus_ros.supervision.arm_kinematics import Tool
+from salus_ros.supervision.arm_kinematics import Tool, posture, tool_jacobian, tool_speed
 from salus_ros.supervision.chunk_checks import CheckedActions
 from salus_ros.supervision.freshness import Aged
 from salus_ros.supervision.reference import (
     KNOT_SPACING_MIN,
     Curve,
+    Row,
     control_points,
-    largest_ahead,
 )
 
 # Rows kept around those that can be followed: a spline's memory is shorter.
@@ -134,8 +133,11 @@ def make_plan(
 
 def tool_speeds_ahead(points: FloatArray, step: float, tool: Tool) -> list[float]:
     """For each segment of a curve the tool's largest speed [m/s] from there on for a while."""
-    knots = (points[:-2] + 4 * points[1:-1] + points[2:]) / 6
-    velocities = (points[2:] - points[:-2]) / (2 * step)
-    speeds = tool_speeds(postures(knots, tool), velocities)
-    ahead: list[float] = largest_ahead(speeds, ceil(SPEED_AHEAD / step) + 2).tolist()
-    return ahead[:-1]
+    rows: list[Row] = points.tolist()
+    speeds: list[float] = []
+    for before, at, after in zip(rows, rows[1:], rows[2:]):
+        knot = [(a + 4.0 * b + c) / 6.0 for a, b, c in zip(before, at, after)]
+        velocities = [(c - a) / (2.0 * step) for a, c in zip(before, after)]
+        speeds.append(tool_speed(tool_jacobian(posture(knot, tool)), velocities))
+    count = ceil(SPEED_AHEAD / step) + 2
+    return [max(speeds[k : k + count]) for k in range(len(speeds) - 1)]

@@ -32,7 +32,7 @@ from salus_ros.supervision.reference import Curve, CurveLimits, Smoothing, contr
 # A plan that isn't whole yet may be followed for so long [s].
 HEAD: Final = 0.1
 # Rows looked at in one slice.
-BLOCK_ROWS: Final = 128
+BLOCK_ROWS: Final = 64
 
 
 class PlanCompletion:

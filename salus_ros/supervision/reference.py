@@ -196,49 +196,36 @@ def _deviation(points: FloatArray, rows: FloatArray) -> FloatArray:
     return worst
 
 
-# Control points k-1 to k+2 times this are the coefficients of segment k's cubic, constant first.
-_BASIS: Final = np.array([[1, -3, 3, -1], [4, 0, -6, 3], [1, 3, 3, -3], [0, 0, 0, 1]]) / 6
+# A segment's cubic of one joint, constant first, over the place in it, 0 to 1.
+Cubic = tuple[float, float, float, float]
 
 
 class Curve:
-    """A uniform cubic B-spline over time [s], evaluated without numpy (a tick's budget)."""
+    """A uniform cubic B-spline over time [s], evaluated without numpy (a tick's budget).
 
-    __slots__ = (
-        "_acceleration_peaks",
-        "_coefficients",
-        "_jerk_peaks",
-        "_looked",
-        "_step",
-        "end",
-        "start",
-    )
+    What a segment needs is worked out when it is first asked for: of most plans only the first few
+    segments are followed before the next plan comes.
+    """
+
+    __slots__ = ("_ahead", "_cubics", "_looked", "_peaks", "_points", "_step", "end", "start")
 
     def __init__(self, points: FloatArray, start: float, step: float) -> None:
         """points [n + 2, joints]: control points -1 to n; start [s] of knot 0; step [s]."""
-        segments = len(points) - 3
-        near = np.empty((segments, points.shape[1], 4))
-        for k in range(4):
-            near[:, :, k] = points[k : k + segments]
-        cubic = near @ _BASIS
-        slopes = points[1:] - points[:-1]
-        bend = np.abs(slopes[1:] - slopes[:-1]) / step**2
-        jerk = 6 * np.abs(cubic[:, :, 3]) / step**3
-        self._coefficients: list[list[Row]] = cubic.tolist()
-        ahead = math.ceil(PEAKS_AHEAD / step) + 1
-        both = np.concatenate((np.maximum(bend[:-1], bend[1:]), jerk), axis=1)
-        peaks, joints = largest_ahead(both, ahead), points.shape[1]
-        self._acceleration_peaks: list[Row] = peaks[:, :joints].tolist()
-        self._jerk_peaks: list[Row] = peaks[:, joints:].tolist()
+        self._points: list[Row] = points.tolist()
+        segments = len(self._points) - 3
+        self._cubics: list[list[Cubic] | None] = [None] * segments
+        self._peaks: list[tuple[Row, Row] | None] = [None] * segments
+        self._ahead = math.ceil(PEAKS_AHEAD / step) + 1
         self._step = step
         # The last time asked for, and the state then: it is asked for again, by the next tick too.
         self._looked: tuple[float, State] = (math.nan, ([], [], []))
         self.start = start
-        self.end = start + step * len(self._coefficients)
+        self.end = start + step * segments
 
     def segment(self, time: float) -> tuple[int, float]:
         """Segment and place in it, 0 to 1; times outside the curve are moved to its ends."""
         place = (time - self.start) / self._step
-        last = len(self._coefficients) - 1
+        last = len(self._cubics) - 1
         # Plain comparisons: this is asked for several times a tick, min and max cost twice as much.
         index = int(place)
         index = 0 if index < 0 else last if index > last else index
@@ -252,12 +239,29 @@ class Curve:
         index, u = self.segment(time)
         step = self._step
         positions, velocities, accelerations = [], [], []
-        for c0, c1, c2, c3 in self._coefficients[index]:
+        for c0, c1, c2, c3 in self._cubics[index] or self._cubics_of(index):
             positions.append(c0 + u * (c1 + u * (c2 + u * c3)))
             velocities.append((c1 + u * (2 * c2 + u * 3 * c3)) / step)
             accelerations.append((2 * c2 + 6 * u * c3) / (step * step))
         self._looked = time, (positions, velocities, accelerations)
         return self._looked[1]
+
+    def _cubics_of(self, index: int) -> list[Cubic]:
+        points = self._points
+        before, begin, end, after = (
+            points[index],
+            points[index + 1],
+            points[index + 2],
+            points[index + 3],
+        )
+        found: list[Cubic] = []
+        for j in range(len(begin)):
+            a, b, c, d = before[j], begin[j], end[j], after[j]
+            bend = (a - 2.0 * b + c) / 2.0
+            third = (d - a + 3.0 * (b - c)) / 6.0
+            found.append(((a + 4.0 * b + c) / 6.0, (c - a) / 2.0, bend, third))
+        self._cubics[index] = found
+        return found
 
     def position(self, time: float) -> Row:
         """Position [joints] at a time [s]; not to be changed."""
@@ -266,18 +270,22 @@ class Curve:
     def peaks(self, time: float) -> tuple[Row, Row]:
         """Bounds of |acceleration| and |jerk| [joints] for PEAKS_AHEAD seconds from a time on."""
         index, _ = self.segment(time)
-        return self._acceleration_peaks[index], self._jerk_peaks[index]
+        return self._peaks[index] or self._peaks_of(index)
 
-
-def largest_ahead(values: FloatArray, count: int) -> FloatArray:
-    """For each row the largest of itself and the `count` - 1 rows after it (those that exist).
-
-    values: [n] or [n, joints]. The span is doubled until it is long enough: few, large steps.
-    """
-    largest = values.copy()
-    span, count = 1, min(count, len(values))
-    while span < count:
-        shift = min(span, count - span)
-        np.maximum(largest[:-shift], largest[shift:], out=largest[:-shift])
-        span += shift
-    return largest
+    def _peaks_of(self, index: int) -> tuple[Row, Row]:
+        last = min(index + self._ahead, len(self._cubics))
+        square, cube = self._step**2, self._step**3
+        accelerations: Row = []
+        jerks: Row = []
+        for j in range(len(self._points[0])):
+            bend = jerk = 0.0
+            b, c, d = self._points[index][j], self._points[index + 1][j], self._points[index + 2][j]
+            bend = abs(b - 2.0 * c + d)
+            for k in range(index + 3, last + 3):
+                a, b, c, d = b, c, d, self._points[k][j]
+                bend = max(bend, abs(b - 2.0 * c + d))
+                jerk = max(jerk, abs(d - a + 3.0 * (b - c)))
+            accelerations.append(bend / square)
+            jerks.append(jerk / cube)
+        self._peaks[index] = accelerations, jerks
+        return accelerations, jerks

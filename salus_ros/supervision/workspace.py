@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from salus_ros.interfaces import FloatArray
-from salus_ros.supervision.arm_columns import Postures, postures
+from salus_ros.supervision.arm_columns import Postures
 from salus_ros.supervision.arm_kinematics import (
     JOINTS,
     POINT_NAMES,
@@ -81,12 +81,8 @@ class Workspace:
 
     def outside(self, positions: Sequence[float]) -> str:
         """Which point is outside at joint positions [7] rad, in one line; empty: none is."""
-        place = posture(list(positions), self.tool)
-        worst = self.least_margin(place)
-        if worst >= 0:
-            return ""
-        index = [self.margin(point) for point in place.points].index(worst)
-        return self.describe(place.points[index], index, -worst)
+        margin, _, text = self.worst([posture(list(positions), self.tool)])
+        return text if margin < 0 else ""
 
     def describe(self, point: Sequence[float], index: int, beyond: float) -> str:
         """One line about a point outside."""
@@ -97,15 +93,16 @@ class Workspace:
 
     def worst_row(self, rows: FloatArray) -> tuple[float, int, str]:
         """Least margin [m] over rows [n, 7] rad, its row, and one line about it."""
-        return self.worst_place(postures(rows, self.tool))
+        return self.worst([posture(row, self.tool) for row in rows.tolist()])
 
-    def worst_place(self, places: Postures) -> tuple[float, int, str]:
-        """The same for n postures."""
-        margins = self.margin_columns(places)
-        index, row = np.unravel_index(int(margins.argmin()), margins.shape)
-        margin = float(margins[index, row])
-        point = places.points[index, row].tolist()
-        return margin, int(row), self.describe(point, int(index), -margin)
+    def worst(self, places: list[Posture]) -> tuple[float, int, str]:
+        """The same for postures."""
+        margins = [self.least_margin(place) for place in places]
+        least = min(margins)
+        row = margins.index(least)
+        points = places[row].points
+        index = [self.margin(point) for point in points].index(least)
+        return least, row, self.describe(points[index], index, -least)
 
 
 def load_workspace(path: Path, joints: int = JOINTS) -> Workspace:

@@ -671,19 +671,27 @@ def test_the_most_restrictive_cause_wins_and_comes_first() -> None:
     assert result.reasons == ("estop_requested", "stop_requested", "hold_requested")
 
 
-@pytest.mark.parametrize("place", ["_decide", "_move", "_judge", "causes"])
+class BreakingConfig(GateConfig):
+    """Once broken, raises wherever a part of the gate looks into it."""
+
+    broken = False
+
+    def __getattribute__(self, name: str) -> object:
+        if type(self).broken:
+            raise RuntimeError("broken")
+        return GateConfig.__getattribute__(self, name)
+
+
+@pytest.mark.parametrize("place", ["plans", "robot", "ticks", "follower", "judge"])
 def test_an_exception_of_its_own_is_an_estop_and_the_stop_goes_on(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = Rig()
     rig.follow()
     rig.gate.drain_interventions()
-
-    def fail(*_: object) -> None:
-        raise RuntimeError("broken")
-
-    owner = rig.gate._parts if place == "causes" else rig.gate
-    monkeypatch.setattr(owner, place, fail)
+    part = rig.gate._ticks if place == "ticks" else getattr(rig.gate._parts, place)
+    part.retune(BreakingConfig())
+    monkeypatch.setattr(BreakingConfig, "broken", True)
     assert rig.tick().mode is Mode.ESTOP
     rig.come_to_rest()
     rig.check()

@@ -9,11 +9,9 @@ import pytest
 from test_supervision_gate import MIDDLE, Rig, reasons
 from test_supervision_workspace import check, spaced, sweep, tool_at
 
-from salus_ros.interfaces import ActionChunk, Instant
-from salus_ros.supervision.chunk_reception import ChunkReception
+from salus_ros.interfaces import ActionChunk
 from salus_ros.supervision.modes import Mode
 from salus_ros.supervision.plan_completion import HEAD
-from salus_ros.supervision.reference import largest_ahead
 from salus_ros.supervision.workspace import Box
 
 
@@ -71,25 +69,22 @@ def test_without_calls_for_slices_the_ticks_do_them() -> None:
     assert not rig.gate.check_slice(rig.now)
 
 
-class Unfinished:
-    """A reception that never comes to the next slice."""
+class StalledRig(SlicedRig):
+    """Once stalled, no slice of a check is done: each tick is told that one was."""
 
-    def __init__(self, reception: ChunkReception) -> None:
-        self._reception = reception
+    stalled = False
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reception, name)
-
-    def advance(self, now: Instant) -> bool:
-        return True
+    def tick(self, after: float | None = None) -> Any:
+        if self.stalled:
+            self.slices, self.gate._ticks.sliced = 0, True
+        return super().tick(after)
 
 
 def test_a_plan_whose_check_is_never_finished_ends_early_in_hold() -> None:
-    rig = SlicedRig()
+    rig = StalledRig()
     rig.follow()
     rig.send()
-    rig.gate._parts.reception = Unfinished(rig.gate._parts.reception)  # type: ignore[assignment]
-    rig.send_chunks = False
+    rig.stalled, rig.send_chunks = True, False
     assert rig.run(2 * HEAD).reasons == ("plan_ran_out",)
     rig.check()
 
@@ -142,10 +137,3 @@ def test_a_refused_chunk_leaves_the_check_of_the_one_before_going() -> None:
     assert not rig.send(number=0)
     assert finish(rig) > 1
     assert rig.gate.plan_id == (rig.source, number)
-
-
-def test_the_largest_ahead_is_that_of_every_window() -> None:
-    values = np.random.default_rng(5).normal(size=(23, 2))
-    for count in (1, 2, 3, 7, 16, 23, 40):
-        expected = [values[k : k + count].max(axis=0) for k in range(len(values))]
-        np.testing.assert_array_equal(largest_ahead(values, count), expected)
