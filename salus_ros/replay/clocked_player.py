@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Final
@@ -11,6 +11,7 @@ import numpy as np
 
 from salus_ros.interfaces import ActionChunk, Instant, JointState, PolicyState
 from salus_ros.nodes import topics
+from salus_ros.prediction.layout import PredictionResult
 from salus_ros.replay.event_reader import Event
 from salus_ros.replay.gate_stage import GateStage
 from salus_ros.replay.node_parameters import PREDICTOR
@@ -50,8 +51,16 @@ class ClockedPlayer(Player):
         outputs.ticks_from = "commands" if self._by_commands else "grid"
         self._policy = None if policy is None else policy(self._take_chunk)
         self._asks_policy = policy is not None
+        # Predictions that were made before, the next one last.
+        self._foreseen: list[tuple[int, PredictionResult]] = []
         self._newest: JointState | None = None
         self._command: JointState | None = None
+
+    def hear(self, predictions: Sequence[tuple[int, PredictionResult]]) -> None:
+        """The gate is told these, each at its time [ns], and not the recorded ones."""
+        self._predicts = True
+        self._foreseen = list(predictions)
+        self._foreseen.reverse()
 
     def _commands_give_ticks(self) -> bool:
         times = [event.time for event in self._run.of(topics.JOINT_COMMANDS)]
@@ -68,9 +77,17 @@ class ClockedPlayer(Player):
                 self._feed(event, self._time(event))
             if tick is not None:
                 self._tick(tick)
-
+            if tick is not None:
+                self._tell_foreseen(tick)
+            elif event is not None:
+                self._tell_foreseen(self._time(event))
         if self._policy is not None and not self._out.chunks:
             self._out.policy_problem = self._policy.problem or "no time for one"
+
+    def _tell_foreseen(self, now: int) -> None:
+        while self._foreseen and self._foreseen[-1][0] <= now:
+            time, found = self._foreseen.pop()
+            self._on_prediction(found, time)
 
     def _timeline(self) -> Iterator[tuple[Event | None, int | None]]:
         """Events and ticks [ns of the stamps' clock], in order."""

@@ -13,7 +13,7 @@ from salus_ros.nodes import topics
 from salus_ros.replay.clocked_player import ClockedPlayer
 from salus_ros.replay.outputs import Outputs
 from salus_ros.replay.plans import Plans
-from salus_ros.replay.player import Through
+from salus_ros.replay.player import ONLY_GATE, Player, Through
 from salus_ros.replay.policy_stage import PolicyStage, Take
 from salus_ros.replay.recorded_run import RecordedRun
 from salus_ros.replay.settings import Settings
@@ -41,11 +41,37 @@ def replay(
         # Without a policy there are no steps of one that detectors or predictor could judge.
         settings = replace(settings, detectors_path=None, model=None)
     outputs.plans_from = plans.source
-    player = (
-        TracedPlayer(run, settings, through, outputs, plans, trace)
-        if trace is not None and through.supervisor and policy is None
-        else ClockedPlayer(run, settings, through, outputs, plans, own_rate, policy)
-    )
+    if trace is not None and through.supervisor and policy is None:
+        _play(TracedPlayer(run, settings, through, outputs, plans, trace))
+    elif policy is not None or not through.supervisor:
+        _play(ClockedPlayer(run, settings, through, outputs, plans, own_rate, policy))
+    else:
+        _play_in_turn(run, settings, through, outputs, plans, own_rate)
+    return outputs
+
+
+def _play(player: Player) -> None:
     player.play()
     player.finish()
-    return outputs
+
+
+def _play_in_turn(
+    run: RecordedRun,
+    settings: Settings,
+    through: Through,
+    outputs: Outputs,
+    plans: Plans,
+    own_rate: bool,
+) -> None:
+    """The signals' side of the whole recording, then the gate's.
+
+    What the gate decides doesn't change a recording's signals, and all predictions at once take a
+    quarter of their time one by one. The gate hears each of them when its signals were due.
+    """
+    if through.signals or through.predictor:
+        _play(ClockedPlayer(run, settings, through.without_gate, outputs, plans, own_rate))
+    again = Plans(run.events, settings)
+    gate = ClockedPlayer(run, settings, ONLY_GATE, outputs, again, own_rate)
+    if through.predictor and settings.model is not None:
+        gate.hear(outputs.predictions if settings.gate_hears_predictor else [])
+    _play(gate)

@@ -31,6 +31,14 @@ class Through(NamedTuple):
         """Names of those that work anew."""
         return [name for name in STAGES if getattr(self, name)]
 
+    @property
+    def without_gate(self) -> Through:
+        """The signals' side of it."""
+        return self._replace(supervisor=False)
+
+
+ONLY_GATE: Final = Through(False, False, True)
+
 
 class Player:
     """What both clocks share: the signals' side, and who is told of what."""
@@ -52,6 +60,10 @@ class Player:
         self._asks_policy = False
         self._instruction: str | None = None
         self._episode: int | None = None
+
+    def play(self) -> None:
+        """All of it, to the end."""
+        raise NotImplementedError
 
     def finish(self) -> None:
         """All was played."""
