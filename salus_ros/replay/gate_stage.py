@@ -80,8 +80,8 @@ class GateStage:
         out.recorded.append(recorded)
         out.plans.append(self.gate.plan_id)
         if recorded is not None:
-            shift = command.positions - recorded.positions
-            self._shift = shift if shift.any() else None
+            same = command.positions.tobytes() == recorded.positions.tobytes()
+            self._shift = None if same else command.positions - recorded.positions
         if self.gate.interventions_waiting:
             out.interventions.extend(self.gate.drain_interventions())
         if now.ros >= self._state_due or result.mode is not self._mode:

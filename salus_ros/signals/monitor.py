@@ -10,8 +10,6 @@ from collections import OrderedDict, deque
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from salus_ros.interfaces import (
     ActionChunk,
     FloatArray,
@@ -104,7 +102,7 @@ class SignalMonitor:
     def on_joint_state(self, state: JointState) -> None:
         """A measurement. Raises SignalError where the number of joints is not the robot's."""
         limits = self._config.joint_low
-        if limits is not None and state.positions.shape != np.shape(limits):
+        if limits is not None and state.positions.shape != (len(limits),):
             raise SignalError(
                 f"{state.positions.size} joints are measured, the joint limits are {len(limits)}"
             )

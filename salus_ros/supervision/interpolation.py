@@ -106,7 +106,8 @@ def edge_is_smooth(
 
     Necessary for a curve with |q'''| <= jerk, and sufficient for the bounds of this module.
     """
-    (q0, v0, a0), (q1, v1, a1) = before, after
+    q0, v0, a0 = before
+    q1, v1, a1 = after
     bound = jerk * period * (1 + 1e-7) + 1e-7
     rise = 6 * (q1 - q0) / period
     start = (rise - 4 * v0 - 2 * v1) / period

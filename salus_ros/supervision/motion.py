@@ -221,7 +221,8 @@ class MotionGenerator:
         room: tuple[Row, Row],
     ) -> State:
         """Reference plus the error one period on, the error going to zero in the shortest time."""
-        (q, v, a), (q0, v0, a0) = self.state, now
+        q, v, a = self.state
+        q0, v0, a0 = now
         request, limits = self._error_request, self.limits
         request.current_position = [x - y for x, y in zip(q, q0)]
         request.current_velocity = [x - y for x, y in zip(v, v0)]
@@ -278,7 +279,8 @@ class MotionGenerator:
         share: of the velocity limits.
         """
         limits, period = self.limits, self.limits.period
-        (q0, v0, a0), (q, v, a) = self.state, candidate
+        q0, v0, a0 = self.state
+        q, v, a = candidate
         rough: list[int] = []
         for j in range(len(q)):
             jerk = limits.jerk[j]

@@ -91,7 +91,8 @@ class Stop:
 
     def certify(self, state: State) -> tuple[Trajectory | None, list[int]]:
         """The same where velocity and acceleration are known to be `inside`."""
-        limits, (q, v, a) = self._limits, state
+        limits = self._limits
+        q, v, a = state
         self.blocked = ""
         failing: list[int] = []
         request = self._request

@@ -38,8 +38,9 @@ class Box:
 
     def depth(self, x: float, y: float, z: float) -> float:
         """How deep [m] a point is inside: distance to the nearest face, below 0 outside."""
-        # Two at a time: mypyc compiles that to a comparison.
-        (x0, y0, z0), (x1, y1, z1) = self.lower, self.upper
+        # Two at a time: mypyc compiles that to a comparison, and this to plain numbers.
+        x0, y0, z0 = self.lower
+        x1, y1, z1 = self.upper
         across, along, up = min(x - x0, x1 - x), min(y - y0, y1 - y), min(z - z0, z1 - z)
         return min(min(across, along), up)
 
