@@ -23,7 +23,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
     && apt-get install -y --no-install-recommends /tmp/ros2.deb \
     && apt-get update && apt-get install -y --no-install-recommends \
       build-essential git libegl1 libgl1-mesa-dri make rustup \
-      python3-pip python3-venv python3-colcon-common-extensions \
+      python3-dev python3-pip python3-venv python3-colcon-common-extensions \
       ros-jazzy-ros-base ros-jazzy-diagnostic-msgs ros-jazzy-geometry-msgs ros-jazzy-launch-ros \
       ros-jazzy-lifecycle-msgs ros-jazzy-sensor-msgs ros-jazzy-std-srvs \
       ros-jazzy-trajectory-msgs ros-jazzy-visualization-msgs \
@@ -40,13 +40,15 @@ COPY sedac_core sedac_core
 COPY salus_ros salus_ros
 
 # PyTorch and NumPy are the base's: those from PyPI know no Jetson. So nothing may install another.
+# colcon builds with the system's Python: there mypyc compiles what the nodes run at each tick.
 RUN source /opt/ros/jazzy/setup.bash \
     && python3 -m venv --system-site-packages .venv && echo sourced > .venv/.venv \
     && grep -v -i -E '^(torch|torchvision|torchao|triton|numpy|nvidia-.*)([=<>; ]|$)' constraints.txt \
       > /tmp/constraints.txt \
     && .venv/bin/pip install --no-cache-dir -c /tmp/constraints.txt -e . \
     && .venv/bin/pip install --no-cache-dir -c /tmp/constraints.txt ./sedac_core \
-    && colcon build --base-paths . msg --build-base /workspace/build \
+    && python3 -m pip install --no-cache-dir --break-system-packages -c /tmp/constraints.txt mypy \
+    && SALUS_COMPILE=1 colcon build --base-paths . msg --build-base /workspace/build \
       --install-base /workspace/install \
     && .venv/bin/python -c 'import numpy, torch; assert torch.version.cuda, "a torch without CUDA"'
 

@@ -53,6 +53,15 @@ def test_an_image_is_pinned_small_and_copies_what_is_there(path):
     assert ("ENTRYPOINT", '["/entrypoint.sh"]') in found
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_nodes_of_an_image_are_compiled(path):
+    """By the Python that colcon builds with, which needs mypy, a compiler and Python's headers."""
+    runs = " ".join(rest for word, rest in instructions(path) if word == "RUN")
+    assert {"build-essential", "python3-dev"} <= set(runs.split())
+    before, build, _ = runs.partition("SALUS_COMPILE=1 colcon build")
+    assert build and re.search(r"pip3? install [^&]*-c \S*constraints.txt mypy", before)
+
+
 def test_a_pipe_that_fails_fails_the_build():
     for path in FILES:
         shell = ""
