@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from salus_ros.interfaces import FloatArray, nanoseconds, seconds
-from salus_ros.signals.layout import LARGEST_SQUARE, SignalError, square
+from salus_ros.signals.layout import LARGEST_SQUARE, SignalError
 
 SHORTEST_LAG: Final = 1e-3
 LONGEST_LAG: Final = 2.0
@@ -69,6 +69,10 @@ def _squared_errors(
     return total
 
 
+# When [ns], where the joints are then, what they are commanded to [joints] rad.
+Entry = tuple[int, list[float], list[float]]
+
+
 class LagModel:
     """Predicts the joints from the commands as they arrive; keeps the last `memory` of them.
 
@@ -81,9 +85,10 @@ class LagModel:
         if self._lag.ndim != 1 or not (self._lag > 0.0).all():
             raise SignalError(f"lag is {self._lag.tolist()}: one number > 0 a joint is needed")
         self._timeout = nanoseconds(timeout)
-        self._past: deque[tuple[int, FloatArray, FloatArray]] = deque(maxlen=memory)
+        # Stamp, joints and command of each, in plain numbers: for a few joints the quickest.
+        self._past: deque[Entry] = deque(maxlen=memory)
         # The last span [ns] and its gain: commands come at one rate.
-        self._gain: tuple[int, FloatArray] = (0, np.zeros_like(self._lag))
+        self._gain: tuple[int, list[float]] = (0, [0.0] * len(self._lag))
 
     def reset(self) -> None:
         """Forget the past: the arm was moved by other means."""
@@ -94,34 +99,40 @@ class LagModel:
 
         A stamp that does not rise is skipped, too, unless the clock was set back.
         """
-        command = np.array(positions, np.float64)
-        if command.shape != self._lag.shape:
+        command: list[float] = np.asarray(positions, np.float64).ravel().tolist()
+        if len(command) != len(self._lag):
             raise SignalError(
-                f"{command.size} joints are commanded, the lag is of {self._lag.size}"
+                f"{len(command)} joints are commanded, the lag is of {len(self._lag)}"
             )
-        if not square(command) <= LARGEST_SQUARE:
+        total = 0.0
+        for value in command:
+            total += value * value
+        if not total <= LARGEST_SQUARE:
             return
-        if self._past and abs(stamp - self._past[-1][0]) > self._timeout:
+        last: Entry | None = self._past[-1] if self._past else None
+        if last is not None and abs(stamp - last[0]) > self._timeout:
             self._past.clear()
-        if not self._past:
+            last = None
+        if last is None:
             self._past.append((stamp, command, command))
-        elif stamp > self._past[-1][0]:
-            self._past.append((stamp, self._after(self._past[-1], stamp), command))
+        elif stamp > last[0]:
+            self._past.append((stamp, self._after(last, stamp), command))
 
     def predict(self, stamp: int) -> FloatArray | None:
         """Joints [joints] rad expected at that time [ns]; None where it can't be told."""
         for entry in reversed(self._past):
             if entry[0] <= stamp:
-                return self._after(entry, stamp) if stamp - entry[0] <= self._timeout else None
+                known = stamp - entry[0] <= self._timeout
+                return np.array(self._after(entry, stamp)) if known else None
         return None
 
-    def _after(self, entry: tuple[int, FloatArray, FloatArray], stamp: int) -> FloatArray:
+    def _after(self, entry: Entry, stamp: int) -> list[float]:
         time, state, command = entry
         span, gain = self._gain
         if stamp - time != span:
-            gain = -np.expm1(-seconds(stamp - time) / self._lag)
+            gain = (-np.expm1(-seconds(stamp - time) / self._lag)).tolist()
             self._gain = stamp - time, gain
-        return np.asarray(state + gain * (command - state))
+        return [state[j] + gain[j] * (command[j] - state[j]) for j in range(len(state))]
 
 
 def predict_joints(

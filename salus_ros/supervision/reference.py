@@ -11,7 +11,7 @@ differentiable, in one of two forms, chosen joint by joint:
   ahead as well as back and therefore has no lag, stays within the noise. The average of rows lies
   inside their convex hull: smoothing never leaves the position limits.
 
-Both forms are one convolution of the rows, so a curve costs some tens of microseconds.
+Both forms are linear in the rows: a matrix, which is kept, so a curve costs some microseconds.
 
 A B-spline with control points c has, at knot k and step dt,
     position      (c[k-1] + 4 c[k] + c[k+1]) / 6
@@ -53,65 +53,65 @@ SMOOTHED_DEVIATION: Final = 0.015
 # The curve's use of the limits is looked at so far ahead [s]: about as long as catching up takes.
 PEAKS_AHEAD: Final = 0.15
 
+# Matrices kept: one for each number of rows and passes that plans had lately.
+OPERATORS_MAX: Final = 128
+
 Row = list[float]
 State = tuple[Row, Row, Row]
 
 
-@functools.lru_cache(maxsize=len(SMOOTHING_PASSES))
-def kernel(passes: int) -> FloatArray:
-    """Weights that turn rows into control points, [2 * reach + 1], symmetric, summing to 1."""
-    if passes == 0:
-        reach = np.abs(np.arange(-_INVERSE_REACH, _INVERSE_REACH + 1))
-        inverse: FloatArray = math.sqrt(3.0) * _POLE**reach
-        inverse /= inverse.sum()
-        return inverse
-    weights: FloatArray = np.ones(1)
-    for _ in range(passes - 1):
-        weights = np.asarray(np.convolve(weights, (1 / 6, 4 / 6, 1 / 6)), np.float64)
-    return weights
+def control_points(rows: FloatArray, passes: int) -> FloatArray:
+    """Control points -1 to n of the curve of rows [n, joints]: [n + 2, joints]."""
+    return np.asarray(_operator(len(rows), passes) @ rows, np.float64)
 
 
-def padded(rows: FloatArray, reach: int, passes: int) -> FloatArray:
-    """Rows [n, joints] continued by `reach` on both sides.
+@functools.lru_cache(maxsize=OPERATORS_MAX)
+def _operator(count: int, passes: int) -> FloatArray:
+    """Weights of each of `count` rows in each control point [count + 2, count]."""
+    if passes == 0 and count > 2:
+        return _interpolating(count)
+    return _reflected(np.linalg.matrix_power(_averaging(count), max(passes - 1, 0)))
 
-    An interpolating curve goes on with the acceleration at its end (braking to zero there would
-    ask for jerk that the plan doesn't), a smoothed one with the slope, point-reflected: it has to
-    average noise, which extrapolation would amplify.
+
+def _averaging(count: int) -> FloatArray:
+    """One average of rows with the weights (1, 4, 1)/6 [count, count].
+
+    At both ends the rows go on with their slope, point-reflected, which leaves the end where it is:
+    a continuation with the acceleration there would amplify the noise that is to be averaged.
     """
-    if len(rows) < 3 or passes > 0:
-        return _reflected(rows, reach)
+    one = np.eye(count)
+    found: FloatArray = (4.0 * one + np.eye(count, k=1) + np.eye(count, k=-1)) / 6.0
+    found[[0, -1]] = one[[0, -1]]
+    return found
+
+
+def _reflected(rows: FloatArray) -> FloatArray:
+    """Rows [n, ...] with one more at both ends, which are reflected there."""
+    inner = min(1, len(rows) - 1)
+    front, back = 2 * rows[:1] - rows[inner : inner + 1], 2 * rows[-1:] - rows[[-1 - inner]]
+    return np.concatenate((front, rows, back))
+
+
+def _interpolating(count: int) -> FloatArray:
+    """Weights of the curve through all rows; at least three.
+
+    It goes on with the acceleration at its ends: braking to zero there would ask for jerk that the
+    plan doesn't.
+    """
+    rows, reach = np.eye(count), _INVERSE_REACH + 1
     k = np.arange(1.0, reach + 1, dtype=np.float64)[:, None]
     front = _continued(rows[0], rows[1], rows[2], k)[::-1]
-    return np.concatenate((front, rows, _continued(rows[-1], rows[-2], rows[-3], k)))
+    wide = np.concatenate((front, rows, _continued(rows[-1], rows[-2], rows[-3], k)))
+    weights = math.sqrt(3.0) * _POLE ** np.abs(np.arange(-_INVERSE_REACH, _INVERSE_REACH + 1))
+    weights /= weights.sum()
+    columns = [np.convolve(column, weights, mode="valid") for column in wide.T]
+    return np.ascontiguousarray(np.array(columns).T)
 
 
 def _continued(x0: FloatArray, x1: FloatArray, x2: FloatArray, k: FloatArray) -> FloatArray:
     """The parabola through x0, x1, x2 at 0, 1, 2, evaluated at -k: [len(k), joints]."""
     bend = x2 - 2 * x1 + x0
     return x0 - k * (x1 - x0) + k * (k + 1) / 2 * bend
-
-
-def _reflected(rows: FloatArray, reach: int) -> FloatArray:
-    if len(rows) == 1:
-        return np.repeat(rows, 2 * reach + 1, axis=0)
-    step = len(rows) - 1
-    front, back = rows, rows
-    while len(front) - len(rows) < reach:
-        front = np.concatenate((2 * front[0] - front[step:0:-1], front))
-        back = np.concatenate((back, 2 * back[-1] - back[-2 : -2 - step : -1]))
-    first = len(front) - len(rows) - reach
-    return np.concatenate((front[first : first + reach], back[: len(rows) + reach]))
-
-
-def control_points(rows: FloatArray, passes: int) -> FloatArray:
-    """Control points -1 to n of the curve of rows [n, joints]: [n + 2, joints]."""
-    weights = kernel(passes)
-    wide = padded(rows, len(weights) // 2 + 1, passes)
-    # One convolution of all columns laid end to end; what mixes two of them is cut away.
-    length, joints = wide.shape
-    flat = np.convolve(wide.T.ravel(), weights, mode="full")[len(weights) - 1 :]
-    kept = flat.reshape(joints, length)[:, : length - len(weights) + 1]
-    return np.asarray(kept.T, np.float64)
 
 
 @dataclass(frozen=True, slots=True)

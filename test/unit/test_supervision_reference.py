@@ -13,7 +13,6 @@ from salus_ros.supervision.reference import (
     control_points,
     demands,
     feasible_points,
-    kernel,
 )
 
 STEP = 1 / 30
@@ -26,9 +25,21 @@ def sine_rows(count: int = 30, size: float = 0.2) -> np.ndarray:
 
 
 @pytest.mark.parametrize("passes", SMOOTHING_PASSES)
-def test_kernels_keep_constants(passes: int) -> None:
-    assert kernel(passes).sum() == pytest.approx(1.0, abs=1e-12)
-    np.testing.assert_allclose(kernel(passes), kernel(passes)[::-1])
+@pytest.mark.parametrize("count", [1, 2, 3, 30])
+def test_straight_motion_is_kept_whatever_is_averaged(passes: int, count: int) -> None:
+    rows = 0.3 + 0.01 * np.arange(-1.0, count + 1)[:, None] * (count > 1)
+    np.testing.assert_allclose(control_points(rows[1:-1], passes), rows, atol=1e-12)
+
+
+@pytest.mark.parametrize("passes", SMOOTHING_PASSES[1:])
+def test_averages_are_those_of_rows_that_go_on_point_reflected(passes: int) -> None:
+    rows = np.random.default_rng(passes).normal(size=12)
+    for _ in range(passes - 1):
+        wide = np.concatenate(([2 * rows[0] - rows[1]], rows, [2 * rows[-1] - rows[-2]]))
+        rows = np.convolve(wide, (1 / 6, 4 / 6, 1 / 6), mode="valid")
+    wide = np.concatenate(([2 * rows[0] - rows[1]], rows, [2 * rows[-1] - rows[-2]]))
+    found = control_points(np.random.default_rng(passes).normal(size=(12, 1)), passes)
+    np.testing.assert_allclose(found[:, 0], wide, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 30])
