@@ -190,12 +190,13 @@ class SafetySupervisor(ManagedNode):
 
     def _use_realtime(self) -> None:
         priority = self.parameter("realtime_priority")
-        if priority:
-            problem = realtime.use_realtime(priority)
-            self._realtime = not problem
-            if problem:
-                self.get_logger().warning(problem)
-            self.finally_do(realtime.use_default_scheduling)
+        problem = realtime.use_realtime(priority) if priority else ""
+        self._realtime = bool(priority) and not problem
+        if problem:
+            self.get_logger().warning(problem)
+        if not self._realtime:
+            realtime.use_short_slices()
+        self.finally_do(realtime.use_default_scheduling)
 
     def deactivate(self) -> None:
         """Finish the stop, then fall silent.
