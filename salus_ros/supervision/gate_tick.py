@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from salus_ros.interfaces import Instant, JointCommand
@@ -16,15 +14,11 @@ from salus_ros.supervision.interventions import InterventionQueue, Kind
 from salus_ros.supervision.limited import record_mode
 from salus_ros.supervision.modes import Cause, Mode
 
-_ESTOP: Final = Mode.ESTOP
-_STOP: Final = Mode.STOP
-_SLOW: Final = Mode.SLOW
-
 
 class GateTicks:
     """The ticks of one activation.
 
-    sliced: whether a slice of a chunk's check was done since the last one. ticked: when that was.
+    ticked: when the last one was. sliced: whether a slice of a chunk's check was done since.
     """
 
     def __init__(
@@ -56,7 +50,7 @@ class GateTicks:
                 parts.reception.advance(now)
         except Exception as error:  # a fault of our own must not end the stop
             self.fail(f"{type(error).__name__}: {error}", now)
-            parts.machine.update((), now, False)
+            parts.machine.update((), now, can_resume=False)
             parts.follower.advance_stop()
         self.sliced = False
         machine = parts.machine
@@ -74,7 +68,7 @@ class GateTicks:
         """The supervisor itself failed: ESTOP, not to be reset; the stop goes on."""
         machine = self._parts.machine
         machine.latch(Cause("internal_error", message))
-        self._queue.record(now, machine.mode, _ESTOP, Kind.EVENT, "internal_error", message)
+        self._queue.record(now, machine.mode, Mode.ESTOP, Kind.EVENT, "internal_error", message)
 
     def prepare(self) -> bool:
         """Some work ahead for the next tick; whether more is left: see `SafetyGate.prepare`."""
@@ -91,9 +85,9 @@ class GateTicks:
         parts, machine = self._parts, self._parts.machine
         before = machine.mode
         mode = machine.update(parts.causes(now), now, parts.can_resume(now))
-        if mode >= _STOP:
+        if mode >= Mode.STOP:
             parts.follow_measured_arm(now)
-        if mode != before and (mode >= _SLOW or before >= _SLOW):
+        if mode != before and max(mode, before) >= Mode.SLOW:
             record_mode(self._queue, before, mode, machine.causes, parts.plans.id, now)
         record_request(parts, self._queue, now)
 
