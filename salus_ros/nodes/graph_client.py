@@ -87,9 +87,7 @@ class GraphClient:
             on_command(stamp_of(message.header.stamp), info["source_timestamp"])
 
         # A deep queue: this reader must see each command, not only the newest.
-        self.node.create_subscription(
-            JointState, topics.JOINT_COMMANDS, written, qos.EVERY_COMMAND
-        )
+        self.node.create_subscription(JointState, topics.JOINT_COMMANDS, written, qos.EVERY_COMMAND)
 
     def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Wait until the condition holds, looked at with each kept message; False at timeout."""

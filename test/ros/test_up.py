@@ -21,21 +21,20 @@ def client():
 def up(tmp_path):
     """Episodes of the scripted expert, the first of seed 0."""
     command = [sys.executable, "-m", "salus_ros.cli.main", "up", "--sim"]
-    with (tmp_path / "output").open("w+") as output:
+    file = tmp_path / "output"
+    with file.open("w") as output:
         process = subprocess.Popen(
             [*command, "--policy", "scripted_expert"], stdout=output, stderr=subprocess.STDOUT
         )
-        yield process, output.name
+        yield file
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0
 
 
 def test_after_an_episode_comes_the_next(client, up):
-    _, output = up
-
     def succeeded(number):
         return lambda: client.episode.number == number and client.episode.success
 
     for number in (1, 2):
-        assert client.wait_for(succeeded(number), PATIENCE), open(output).read()
+        assert client.wait_for(succeeded(number), PATIENCE), up.read_text()
         assert client.episode.seed == number - 1
