@@ -13,8 +13,9 @@ LARGEST_SEED = 2**31 - 1
 
 
 class NextEpisodes:
-    """Begins the rig's next episode, with the next seed, once the last one has ended.
+    """Begins the rig's first episode once the graph is active, and the next seed's after each end.
 
+    The first one waits for the graph, whose start would otherwise take from its time limit.
     What is predicted tells nothing of an episode that is over, yet it goes on restricting the arm,
     as it must: only a new episode ends that.
 
@@ -23,19 +24,22 @@ class NextEpisodes:
     supervisor isn't active, nothing is begun.
     """
 
-    def __init__(self, client: GraphClient) -> None:
+    def __init__(self, client: GraphClient, once: bool = False) -> None:
+        """once: no other episode than the first."""
         self._client = client
-        self._ended = 0
+        self._once = once
+        self._over = -1  # number of the last one that is over; 0 is that before the first
 
     def look(self) -> None:
         """Begin one where it is time to. Raises GraphError, once for each episode."""
         episode, state = self._client.episode, self._client.state
-        over = episode.number > self._ended and episode.phase == episode.PHASE_ENDED
-        if not over or not _free(state.mode, state.reasons):
+        first = episode.number == 0
+        over = first or (episode.phase == episode.PHASE_ENDED and not self._once)
+        if episode.number <= self._over or not over or not _free(state.mode, state.reasons):
             return
-        self._ended = episode.number
+        self._over = episode.number
         self._client.run(False)
-        self._client.reset_rig(seed=min(episode.seed + 1, LARGEST_SEED))
+        self._client.reset_rig(**({} if first else {"seed": min(episode.seed + 1, LARGEST_SEED)}))
         self._client.run(True)
 
 

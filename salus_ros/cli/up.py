@@ -11,7 +11,13 @@ import typer
 
 from salus_ros.cli.errors import UserError
 from salus_ros.cli.graph import graph_processes, parameter_file, require_ros
-from salus_ros.cli.processes import MANAGER, ProcessGroup, interrupt_on_signals, quiet_environment
+from salus_ros.cli.processes import (
+    MANAGER,
+    RIG,
+    ProcessGroup,
+    interrupt_on_signals,
+    quiet_environment,
+)
 from salus_ros.policy_choice import choose_policy
 
 # Lost helpers are started again; policy and supervisor only by a person who has looked why.
@@ -43,30 +49,37 @@ def up(
     file = parameter_file(config)
     parameters: dict[str, dict[str, object]] = {
         MANAGER: {"exit_on_failure": True, "restore_lost_nodes": restart},
+        RIG: {"reset_at_start": False},
         **choose_policy(file, policy),
     }
     processes = graph_processes(file, sim, parameters)
     interrupt_on_signals()
     try:
         with ExitStack() as stack:
-            next_episode = _next_episodes(stack) if sim and not once else lambda: None
+            next_episode = _next_episodes(stack, once) if sim else lambda: None
             group = stack.enter_context(ProcessGroup(processes))
             _watch(group, restart, next_episode)
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
 
 
-def _next_episodes(stack: ExitStack) -> Callable[[], None]:
-    """Begins the rig's next episode where the last one is over."""
+def _next_episodes(stack: ExitStack, once: bool) -> Callable[[], None]:
+    """Begins the rig's next episode where the last one is over.
+
+    Raises UserError where the first can't be begun.
+    """
     from salus_ros.cli.next_episodes import NextEpisodes
     from salus_ros.nodes.graph_client import GraphClient, GraphError
 
-    episodes = NextEpisodes(stack.enter_context(GraphClient(None)))
+    client = stack.enter_context(GraphClient(None))
+    episodes = NextEpisodes(client, once)
 
     def begin() -> None:
         try:
             episodes.look()
         except GraphError as error:
+            if client.episode.number == 0:
+                raise UserError(str(error)) from error
             typer.echo(f"no next episode: {error}", err=True)
 
     return begin

@@ -37,6 +37,20 @@ def test_an_episode_that_has_ended_is_followed_by_the_next_seed():
     assert client.asked[3:] == [False, {"seed": 9}, True]
 
 
+def test_the_first_episode_waits_for_the_graph_and_is_the_only_one_where_so_wished():
+    client = Client(Mode.INACTIVE, ())
+    client.episode = SimpleNamespace(number=0, seed=0, phase=0, PHASE_ENDED=1)
+    episodes = NextEpisodes(client, once=True)
+    episodes.look()
+    assert client.asked == []
+    client.state.mode = int(Mode.HOLD)
+    episodes.look()
+    assert client.asked == [False, {}, True]
+    client.episode.phase = 1
+    episodes.look()
+    assert client.asked == [False, {}, True]
+
+
 @pytest.mark.parametrize(
     ("mode", "reasons"),
     [
