@@ -59,7 +59,7 @@ class Watched:
 
     def spans(self) -> list[tuple[int, int, str]]:
         """(begin, end, mode) of the supervisor's modes, those of the same one as they were told."""
-        ends = [when for when, _ in self.modes[1:]] + [self.end]
+        ends = [when for when, _ in self.modes[1:]] + [self.end] * bool(self.modes)
         return [(begin, end, name) for (begin, name), end in zip(self.modes, ends, strict=True)]
 
     @property
