@@ -153,6 +153,7 @@ TOPICS = (
         topics.INTERVENTIONS,
         "salus_msgs/msg/Intervention",
         {SUPERVISOR: "EVENTS"},
+        {SIGNALS: "SIGNALS"},
         sinks="tools",
     ),
     Topic(

@@ -36,10 +36,14 @@ class Setting:
 
 @dataclass(slots=True)
 class Watched:
-    """What one episode published: chunks with their arrival, modes [(when, mode)], its end."""
+    """What one episode published: chunks with their arrival, modes [(when, mode)], its end.
+
+    reasons: of each of `modes`, its gravest cause; empty: none.
+    """
 
     arrivals: list[Arrival] = field(default_factory=list)
     modes: list[tuple[int, str]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
     end: int = 0
     success: bool = False
     interventions: Mapping[str, int] = field(default_factory=dict)
@@ -51,11 +55,18 @@ class Watched:
             self.arrivals.append(Arrival(time, thing))
         elif isinstance(thing, GateState):
             self.modes.append((time, thing.mode.name))
+            self.reasons.append(first_reason(thing.reasons))
 
     def spans(self) -> list[tuple[int, int, str]]:
         """(begin, end, mode) of the supervisor's modes, those of the same one as they were told."""
-        ends = [when for when, _ in self.modes[1:]] + [self.end]
+        ends = [when for when, _ in self.modes[1:]] + [self.end] * bool(self.modes)
         return [(begin, end, name) for (begin, name), end in zip(self.modes, ends, strict=True)]
+
+    @property
+    def began(self) -> int:
+        """Which of the modes is the first NOMINAL; past the last: none."""
+        names = [name for _, name in self.modes]
+        return names.index("NOMINAL") if "NOMINAL" in names else len(names)
 
     def followed(self) -> list[tuple[int, int]]:
         """Spans in which plans were followed."""
@@ -90,15 +101,9 @@ def watch(
     return watched
 
 
-def watched_graph(
-    chunks: Sequence[tuple[int, ActionChunk]],
-    modes: Sequence[tuple[int, str]],
-    end: int,
-    success: bool,
-) -> Watched:
-    """An episode of the running graph: what arrived until its end [ns]."""
-    arrivals = [Arrival(time, chunk) for time, chunk in chunks if time <= end]
-    return Watched(arrivals, [mode for mode in modes if mode[0] <= end], end, success)
+def first_reason(reasons: Sequence[str]) -> str:
+    """The gravest cause of a mode; empty: none."""
+    return reasons[0] if reasons else ""
 
 
 def streams(watched: Iterable[Watched], joints: int) -> list[ChunkStream]:
@@ -162,11 +167,23 @@ def mode_shares(watched: Sequence[Watched]) -> dict[str, float]:
     """
     time: dict[str, int] = {}
     for episode in watched:
-        names = [name for _, name in episode.modes]
-        if "NOMINAL" not in names:
-            continue
-        for begin, end, name in episode.spans()[names.index("NOMINAL") :]:
+        for begin, end, name in episode.spans()[episode.began :]:
             time[name] = time.get(name, 0) + end - begin
+    return _shares(time)
+
+
+def hold_shares(watched: Sequence[Watched]) -> dict[str, float]:
+    """Share of the time held, from the first NOMINAL on, by the gravest cause."""
+    time: dict[str, int] = {}
+    for episode in watched:
+        spans = zip(episode.spans(), episode.reasons, strict=True)
+        for (begin, end, name), reason in list(spans)[episode.began :]:
+            if name not in FOLLOWING:
+                time[reason] = time.get(reason, 0) + end - begin
+    return _shares(time)
+
+
+def _shares(time: Mapping[str, int]) -> dict[str, float]:
     total = sum(time.values())
     return {name: round(value / total, 5) for name, value in time.items()} if total else {}
 
@@ -183,6 +200,7 @@ def summary(watched: Sequence[Watched], joints: int) -> dict[str, Any]:
         "seconds": round(sum(seconds(e.end - e.arrivals[0].time) for e in watched), 2),
         **plan_numbers(streams(watched, joints)),
         "gate_time": mode_shares(watched),
+        "hold_time": hold_shares(watched),
         "interventions": counts,
     }
 

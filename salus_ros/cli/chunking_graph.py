@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from salus_ros.bench.chunking import Watched, watched_graph
+from salus_ros.bench.chunk_stream import Arrival
+from salus_ros.bench.chunking import Watched, first_reason
 from salus_ros.cli.bring_up import sim_graph, wait_for_end
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def run_graph(minutes: float, seed: int, policy: dict[str, object]) -> list[Watc
     watch = ChunkWatch()
 
     def client() -> GraphClient:
-        return GraphClient(lambda *_: None, lambda _: None, watch.on_state)
+        return GraphClient(None, watch.on_intervention, watch.on_state)
 
     with sim_graph(client, policy, watch.listen) as (graph, group):
         return _episodes(minutes, seed, graph, watch, group)
@@ -45,11 +46,24 @@ def _episodes(
         if time.monotonic() > end:
             break
         client.reset_rig(instruction=instruction, seed=episode_seed, disturbance="")
-        watch.chunks, watch.modes = [], []
+        watch.begin()
         client.run(True)
         # Where it doesn't end, its plans count all the same.
         wait_for_end(client, group, number, EPISODE_TIMEOUT)
         now = watch.now()
         client.run(False)
-        found.append(watched_graph(watch.chunks, watch.modes, now, client.episode.success))
+        found.append(_watched(watch, now, client.episode.success))
     return found
+
+
+def _watched(watch: ChunkWatch, end: int, success: bool) -> Watched:
+    """What arrived of an episode until its end [ns]."""
+    modes = [mode for mode in watch.modes if mode[0] <= end]
+    return Watched(
+        arrivals=[Arrival(time, chunk) for time, chunk in watch.chunks if time <= end],
+        modes=[(time, name) for time, name, _ in modes],
+        reasons=[first_reason(reasons) for _, _, reasons in modes],
+        end=end,
+        success=success,
+        interventions=dict(watch.interventions),
+    )

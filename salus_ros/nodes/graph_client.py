@@ -32,15 +32,16 @@ class GraphError(RuntimeError):
 class GraphClient:
     """Spins a node in a thread; callbacks run there, calls block the caller. A context manager.
 
-    on_command: called with the trajectory stamp and the writing time of each joint command [ns].
-    on_intervention, on_state: called with each message of the supervisor.
+    on_command: called with the trajectory stamp and the writing time of each joint command [ns];
+    None: commands aren't subscribed to. on_intervention, on_state: called with each message of the
+    supervisor.
     """
 
     def __init__(
         self,
-        on_command: Callable[[int, int], None],
-        on_intervention: Callable[[Intervention], None],
-        on_state: Callable[[SupervisorState], None],
+        on_command: Callable[[int, int], None] | None,
+        on_intervention: Callable[[Intervention], None] = lambda _: None,
+        on_state: Callable[[SupervisorState], None] = lambda _: None,
     ) -> None:
         self._spun = SpunNode("salus_client")
         self.node = self._spun.node
@@ -49,7 +50,8 @@ class GraphClient:
         self.state = SupervisorState()
         self.prediction = FailurePrediction()
         self._service_clients: dict[str, Any] = {}
-        self._on_command = on_command
+        if on_command is not None:
+            self._listen_to_commands(on_command)
         self._subscribe(on_intervention, on_state)
         self._spun.start()
 
@@ -59,8 +61,6 @@ class GraphClient:
         on_state: Callable[[SupervisorState], None],
     ) -> None:
         subscribe = self.node.create_subscription
-        # A deep queue: this reader must see each command, not only the newest.
-        subscribe(JointState, topics.JOINT_COMMANDS, self._command_written, qos.EVERY_COMMAND)
         subscribe(Intervention, topics.INTERVENTIONS, on_intervention, qos.EVENTS)
         subscribe(Episode, topics.SIM_EPISODE, self._keeper("episode"), qos.EVENTS)
         keep_state = self._keeper("state")
@@ -82,8 +82,12 @@ class GraphClient:
 
         return keep
 
-    def _command_written(self, message: JointState, info: Mapping[str, int]) -> None:
-        self._on_command(stamp_of(message.header.stamp), info["source_timestamp"])
+    def _listen_to_commands(self, on_command: Callable[[int, int], None]) -> None:
+        def written(message: JointState, info: Mapping[str, int]) -> None:
+            on_command(stamp_of(message.header.stamp), info["source_timestamp"])
+
+        # A deep queue: this reader must see each command, not only the newest.
+        self.node.create_subscription(JointState, topics.JOINT_COMMANDS, written, qos.EVERY_COMMAND)
 
     def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Wait until the condition holds, looked at with each kept message; False at timeout."""

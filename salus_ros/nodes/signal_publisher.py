@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from salus_msgs.msg import ActionChunk as ActionChunkMessage
+from salus_msgs.msg import Intervention
 from salus_msgs.msg import PolicyState as PolicyStateMessage
 from salus_msgs.msg import Signals as SignalsMessage
 from sensor_msgs.msg import JointState as JointStateMessage
@@ -22,6 +23,7 @@ from salus_ros.resources import config_file
 from salus_ros.signals.calibration import Calibration, load_calibration
 from salus_ros.signals.config import SignalConfig
 from salus_ros.signals.monitor import SignalMonitor
+from salus_ros.supervision.gate_state import NEW_EPISODE
 
 PARAMETERS = (
     *ROBOT_PARAMETERS,
@@ -90,6 +92,7 @@ class SignalPublisher(ManagedNode):
         on_joints = joint_callback(self, self._names, self._gripper, self._take_joints)
         self.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR)
         self.subscribe(JointStateMessage, topics.JOINT_COMMANDS, self._on_command, qos.PLAN)
+        self.subscribe(Intervention, topics.INTERVENTIONS, self._on_intervention, qos.SIGNALS)
         self.every(1.0 / self.parameter("poll_rate"), self._publish_due)
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
@@ -112,6 +115,10 @@ class SignalPublisher(ManagedNode):
     def _on_command(self, message: JointStateMessage) -> None:
         command = conversions.command(message, self._names, self._gripper)
         self._monitor.on_command(command.stamp, command.positions)
+
+    def _on_intervention(self, message: Intervention) -> None:
+        if message.reason == NEW_EPISODE:
+            self._monitor.new_episode()
 
     def _report_or_recover(self, cause: str, problem: str) -> None:
         if problem:

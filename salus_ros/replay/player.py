@@ -15,6 +15,7 @@ from salus_ros.replay.plans import Plans
 from salus_ros.replay.recorded_run import RecordedRun
 from salus_ros.replay.settings import Settings
 from salus_ros.replay.signal_stage import SignalStage
+from salus_ros.supervision.gate_state import NEW_EPISODE
 
 STAGES: Final = ("signals", "predictor", "supervisor")
 
@@ -96,6 +97,8 @@ class Player:
             signals.on_joint_state(content)
         elif topic == topics.POLICY_STATE and not self._asks_policy:
             signals.on_policy_state(content.state)
+        elif topic == topics.INTERVENTIONS and content.reason == NEW_EPISODE:
+            signals.new_episode()
         if topic == topics.JOINT_COMMANDS:
             signals.on_command(content)
 

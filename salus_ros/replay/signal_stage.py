@@ -60,6 +60,10 @@ class SignalStage:
         """A command that the arm was given."""
         self._monitor.on_command(command.stamp, command.positions)
 
+    def new_episode(self) -> None:
+        """An episode begins."""
+        self._monitor.new_episode()
+
     def advance(self, now: int) -> None:
         """Signals of the steps that are due by now, and their predictions."""
         for due in self._monitor.advance(now):

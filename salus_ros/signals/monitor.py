@@ -78,6 +78,10 @@ class SignalMonitor:
         if self._lag is not None:
             self._lag.reset()
 
+    def new_episode(self) -> None:
+        """An episode begins while the plan goes on: only the history is forgotten."""
+        self._extractor.reset()
+
     @property
     def problem(self) -> str:
         """One line where latents and calibration don't fit, else empty."""

@@ -23,7 +23,7 @@ from salus_ros.supervision.chunk_checks import Rejection
 from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.detector_guard import Detectors
 from salus_ros.supervision.errors import GateRefusal, LimitsError
-from salus_ros.supervision.gate_report import gate_state
+from salus_ros.supervision.gate_report import gate_state, record_new_episode
 from salus_ros.supervision.gate_state import GateState, TickResult
 from salus_ros.supervision.gate_tick import GateTicks
 from salus_ros.supervision.gripper import GripperCommand
@@ -164,9 +164,13 @@ class SafetyGate:
         self._parts.robot.take(report, now)
 
     def new_episode(self, now: Instant) -> None:
-        """An episode begins: restrictions and requests of the last one's prediction are over."""
+        """An episode begins: restrictions and requests of the last one's prediction are over.
+
+        Recorded, for it loosens what is in force; and who makes the signals hears of it thereby.
+        """
         self._parts.observe(now)
         self._parts.prediction.new_episode()
+        record_new_episode(self._parts, self._queue, now)
 
     def on_chunk(self, chunk: ActionChunk, now: Instant, *, in_slices: bool = False) -> bool:
         """Check a chunk, to be followed from the next tick on; whether accepted. Never raises.

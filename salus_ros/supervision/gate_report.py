@@ -8,7 +8,12 @@ from salus_ros.diagnosis import Diagnosis, Level
 from salus_ros.interfaces import Instant
 from salus_ros.supervision.activation import Activation
 from salus_ros.supervision.command_clock import CommandClock
-from salus_ros.supervision.gate_state import HUMAN_REQUESTED, RETRY_REQUESTED, GateState
+from salus_ros.supervision.gate_state import (
+    HUMAN_REQUESTED,
+    NEW_EPISODE,
+    RETRY_REQUESTED,
+    GateState,
+)
 from salus_ros.supervision.interventions import InterventionQueue, Kind
 from salus_ros.supervision.modes import CAUSES, MODE_TEXTS, Mode
 
@@ -48,6 +53,13 @@ def gate_diagnosis(node: str, mode: Mode, reasons: Sequence[str]) -> Diagnosis:
     text = "; ".join(CAUSES[reason].text for reason in reasons) or MODE_TEXTS[mode]
     values = {"mode": mode.name, "reasons": ", ".join(reasons)}
     return Diagnosis(f"{node}: gate", level, f"{mode.name}: {text}", values)
+
+
+def record_new_episode(parts: Activation, queue: InterventionQueue, now: Instant) -> None:
+    """Record that an episode begins."""
+    mode = parts.machine.mode
+    text = "an episode begins: what was predicted of the last one is over"
+    queue.record(now, mode, mode, Kind.EVENT, NEW_EPISODE, text)
 
 
 def record_request(parts: Activation, queue: InterventionQueue, now: Instant) -> None:

@@ -12,6 +12,7 @@ from salus_ros.supervision.prediction_gate import Requests
 
 # Interventions of these reasons ask for something, and change no mode.
 RETRY_REQUESTED, HUMAN_REQUESTED = "retry_requested", "human_requested"
+NEW_EPISODE: Final = "new_episode"
 REQUEST_REASONS: Final = frozenset({RETRY_REQUESTED, HUMAN_REQUESTED})
 
 

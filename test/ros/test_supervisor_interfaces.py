@@ -206,3 +206,27 @@ def test_requests_are_published_and_counted_anew_in_each_episode():
         publisher.publish(failing(0.8))
         arm.wait(lambda: len(look()) == 9, "three of the last episode")
         assert asked == episode * 3
+
+
+def test_a_new_episode_reaches_signals_and_predictor(tmp_path):
+    """Else the alarm of the last one, which the predictor remembers, would hold the arm again."""
+    from running_graph import RunningGraph
+    from salus_msgs.msg import Signals
+
+    from salus_ros.signals.layout import MAGNITUDE, VOLATILITY, has
+
+    seen = []
+    with RunningGraph(tmp_path) as graph:
+        graph.client.node.create_subscription(Signals, topics.SIGNALS, seen.append, qos.SIGNALS)
+        graph.begin_episode()
+        graph.wait(lambda: seen and has(seen[-1].valid, VOLATILITY), "signals with a history")
+        before = len(seen)
+        answer = graph.client._answer(Trigger, topics.NEW_EPISODE, Trigger.Request(), 5.0)
+        assert answer.success
+
+        def begun():
+            new = [message.valid for message in seen[before:]]
+            return any(has(valid, MAGNITUDE) and not has(valid, VOLATILITY) for valid in new)
+
+        graph.wait(begun, "signals without a history")
+        assert "new_episode" in {act.reason for act in graph.interventions}

@@ -77,3 +77,19 @@ def test_the_age_is_that_of_the_observation_behind_the_row():
 def test_a_chunk_beside_the_grid_is_refused():
     with pytest.raises(ValueError, match="beside the grid"):
         stream((0, chunk(1, 0, [0, 0])), (1, chunk(2, STEP + 1, [0, 0])))
+
+
+def test_hold_time_is_told_by_cause_from_the_first_motion_on():
+    from salus_ros.bench.chunking import Watched, hold_shares, mode_shares
+
+    modes = ["HOLD", "NOMINAL", "HOLD", "HOLD", "NOMINAL", "STOP"]
+    reasons = ["plan_missing", "", "plan_stale", "resuming", "", "tracking_error"]
+    times = [0, 5, 10, 11, 14, 18]
+    watched = Watched(modes=list(zip(times, modes, strict=True)), reasons=reasons, end=20)
+    assert hold_shares([watched]) == {
+        "plan_stale": 0.16667,
+        "resuming": 0.5,
+        "tracking_error": 0.33333,
+    }
+    assert mode_shares([watched])["HOLD"] == round(4 / 15, 5)
+    assert hold_shares([Watched()]) == {}

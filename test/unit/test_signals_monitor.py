@@ -216,3 +216,13 @@ def test_mismatch_compares_both_at_the_time_of_the_measurement(monitor):
     monitor.on_chunk(chunk(1, 0), 1)
     (step,) = monitor.advance(STEP)
     assert float(step.signals.values[MISMATCH]) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_new_episode_begins_the_history_anew_and_keeps_the_plan(monitor):
+    monitor.on_chunk(chunk(1, 0), 0)
+    before = monitor.advance(3 * STEP)
+    assert has(before[-1].signals.valid, VOLATILITY)
+    monitor.new_episode()
+    first, second = monitor.advance(5 * STEP)
+    assert (first.step.step, second.step.step) == (4, 5)
+    assert not has(first.signals.valid, VOLATILITY) and has(second.signals.valid, VOLATILITY)

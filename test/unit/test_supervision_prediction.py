@@ -116,6 +116,7 @@ def test_a_failure_soon_holds_and_asks_for_retries_then_for_a_human() -> None:
     assert rig.run(2.0).mode is Mode.NOMINAL
     rig.gate.new_episode(rig.now)
     assert rig.tick().requests.retries == 0
+    assert "new_episode" in reasons(rig.gate.drain_interventions())
 
 
 def test_the_alarm_holds_until_it_ends_or_an_operator_takes_the_hold_back() -> None:
