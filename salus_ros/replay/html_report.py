@@ -13,6 +13,15 @@ from salus_ros.reporting import html_figures, html_table
 BAGS_MAX = 20
 HEIGHT = 230  # pixels a panel
 MARGIN = 110  # pixels above the panels, for the reasons of interventions
+# From the lowest panel to the highest one.
+_THROUGH = {
+    "type": "line",
+    "y0": 0,
+    "y1": 1,
+    "yref": "paper",
+    "line": {"dash": "dot", "width": 1},
+    "opacity": 0.5,
+}
 # Above the first panel and its title.
 _ABOVE = {
     "y": 1,
@@ -22,9 +31,9 @@ _ABOVE = {
     "xanchor": "left",
     "showarrow": False,
     "textangle": -60,
-    "font_size": 10,
+    "font": {"size": 10},
 }
-_BESIDE = {"yanchor": "top", "font_size": 10, "tracegroupgap": 0}
+_BESIDE = {"yanchor": "top", "font": {"size": 10}, "tracegroupgap": 0}
 _STYLE = (
     "body{font-family:sans-serif;margin:2em;max-width:1100px}table{border-collapse:collapse;margin-bottom:1em}"
     "td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}figure{display:inline-block;"
@@ -109,9 +118,10 @@ def _figure(plot: PlotData) -> Any:
         if title == "mode":
             ticks = {"tickvals": list(MODE_NAMES), "ticktext": list(MODE_NAMES.values())}
             figure.update_yaxes(row=row, col=1, **ticks)
-    for time, reason in plot.moments:
-        figure.add_vline(x=time, line_dash="dot", line_width=1, opacity=0.5)
-        figure.add_annotation(x=time, text=escape(reason), **_ABOVE)
+    # All at once: plotly looks through those there are for each that is added.
+    lines = [{"x0": time, "x1": time, **_THROUGH} for time, _ in plot.moments]
+    reasons = [{"x": time, "text": escape(reason), **_ABOVE} for time, reason in plot.moments]
+    figure.update_layout(shapes=lines, annotations=[*figure.layout.annotations, *reasons])
     figure.update_xaxes(title_text="s since the first tick", row=max(len(panels), 1), col=1)
     figure.update_layout(height=height, margin={"t": MARGIN, "b": 60}, hovermode="x unified")
     for row in range(1, len(panels) + 1):
