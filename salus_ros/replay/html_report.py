@@ -12,6 +12,7 @@ from salus_ros.reporting import html_figures, html_table
 
 BAGS_MAX = 20
 HEIGHT = 230  # pixels a panel
+MOMENTS_SIDE_BY_SIDE = 50
 MARGIN = 110  # pixels above the panels, for the reasons of interventions
 # From the lowest panel to the highest one.
 _THROUGH = {
@@ -119,15 +120,33 @@ def _figure(plot: PlotData) -> Any:
             ticks = {"tickvals": list(MODE_NAMES), "ticktext": list(MODE_NAMES.values())}
             figure.update_yaxes(row=row, col=1, **ticks)
     # All at once: plotly looks through those there are for each that is added.
-    lines = [{"x0": time, "x1": time, **_THROUGH} for time, _ in plot.moments]
-    reasons = [{"x": time, "text": escape(reason), **_ABOVE} for time, reason in plot.moments]
-    figure.update_layout(shapes=lines, annotations=[*figure.layout.annotations, *reasons])
+    moments = _legible(plot.moments, _end(plot))
+    through = [{"x0": time, "x1": time, **_THROUGH} for time, _ in moments]
+    reasons = [{"x": time, "text": escape(reason), **_ABOVE} for time, reason in moments]
+    figure.update_layout(shapes=through, annotations=[*figure.layout.annotations, *reasons])
     figure.update_xaxes(title_text="s since the first tick", row=max(len(panels), 1), col=1)
     figure.update_layout(height=height, margin={"t": MARGIN, "b": 60}, hovermode="x unified")
     for row in range(1, len(panels) + 1):
         top = figure.get_subplot(row, 1).yaxis.domain[1]
         figure.update_layout({_legend(row): {"y": top, **_BESIDE}})
     return figure
+
+
+def _end(plot: PlotData) -> float:
+    """When the last line ends [s]."""
+    lines = [line for panel in plot.panels.values() for line in panel.values()]
+    return max((times[-1] for times, _ in lines if times), default=0.0)
+
+
+def _legible(moments: Sequence[tuple[float, str]], span: float) -> list[tuple[float, str]]:
+    """Without those that would stand on the last one of the same reason."""
+    last: dict[str, float] = {}
+    found = []
+    for time, reason in moments:
+        if reason not in last or time - last[reason] > span / MOMENTS_SIDE_BY_SIDE:
+            last[reason] = time
+            found.append((time, reason))
+    return found
 
 
 def _legend(row: int) -> str:
