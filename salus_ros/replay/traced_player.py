@@ -39,9 +39,9 @@ class TracedPlayer(Player):
         self._sent = {e.content.stamp: e.content for e in run.of(topics.JOINT_COMMANDS)}
         self._heard = list(heard_predictions(run, trace.events))
         self._heard.reverse()
-        # Made anew; and the step whose prediction is told as soon as it is made.
+        # Made anew; and steps whose predictions are told as soon as they are made.
         self._made: dict[Step, PredictionResult] = {}
-        self._awaited: Step | None = None
+        self._awaited: set[Step] = set()
         # Whether the live gate had predictions at all: else they are told when they are made.
         self._moments = bool(run.of(topics.FAILURE_PREDICTION) or self._heard)
 
@@ -79,7 +79,7 @@ class TracedPlayer(Player):
     def _on_prediction(self, found: PredictionResult, now: int) -> None:
         step = step_of(found)
         self._made[step] = found
-        if not self._moments or step == self._awaited:
+        if not self._moments or step in self._awaited:
             super()._on_prediction(found, now)
 
     def _hear(self, step: Step | None, now: Instant) -> None:
@@ -88,9 +88,12 @@ class TracedPlayer(Player):
             self._signals.advance(now.ros)
         if step is None and self._made:
             step = next(reversed(self._made))
-        found = self._made.get(step) if step is not None else None
-        self._awaited = step if found is None else None
-        if found is not None and self._gate is not None:
+        if step is None:
+            return
+        found = self._made.get(step)
+        if found is None:
+            self._awaited.add(step)
+        elif self._gate is not None:
             self._gate.on_prediction(found, now)
 
     def _tell(self, told: GateEvent) -> None:
