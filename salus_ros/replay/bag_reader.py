@@ -64,6 +64,8 @@ class RawMessage(NamedTuple):
         """The message, in rosbags' form. Raises ValueError, one line, where its bytes are none."""
         try:
             return self.store.deserialize_cdr(self.data, self.kind)
+        except KeyError as error:
+            raise ValueError(f"{self.kind} needs {error}, which the bag doesn't define") from None
         except (SerdeError, TypesysError, struct.error, IndexError, AssertionError) as error:
             raise ValueError(f"{self.topic}: no {self.kind}: {error!r}") from None
 
@@ -104,10 +106,11 @@ def read_raw(bag: Path, choose: Callable[[Mapping[str, str]], Collection[str]]) 
             return _raw_of_mcap(content, choose)
         with Reader(path or bag) as reader:
             present = {c.topic: c.msgtype for c in reader.connections if c.msgcount}
-            chosen = choose(present)
+            chosen = choose(_some(present))
             return list(_raw(reader, [c for c in reader.connections if c.topic in chosen]))
     except ReaderError as error:
-        raise BagError(f"{bag} can't be read ({error}): try salus record repair {bag}") from None
+        todo = f"try salus record repair {bag}" if bag.is_dir() else "leave it out"
+        raise BagError(f"{bag} can't be read ({error}): {todo}") from None
     except BagError as error:
         told = str(error)
         raise error if told.startswith(str(bag)) else BagError(f"{bag}: {told}") from None
@@ -115,10 +118,16 @@ def read_raw(bag: Path, choose: Callable[[Mapping[str, str]], Collection[str]]) 
         raise BagError(f"{bag} can't be read ({error!r}): leave it out") from None
 
 
+def _some(present: dict[str, str]) -> dict[str, str]:
+    if not present:
+        raise BagError("it holds no messages: record again")
+    return present
+
+
 def _raw_of_mcap(
     content: McapContent, choose: Callable[[Mapping[str, str]], Collection[str]]
 ) -> list[RawMessage]:
-    chosen = choose({channel.topic: channel.kind for channel in content.channels.values()})
+    chosen = choose(_some({c.topic: c.kind for c in content.channels.values()}))
     channels = {n: c for n, c in content.channels.items() if c.topic in chosen}
     stores = {
         number: _store_of(c.kind, _FORMS.get(c.encoding, _NO_FORM), c.definition, "")

@@ -17,6 +17,7 @@ from typing import Any
 
 from salus_ros.replay.bag_reader import find_bags
 from salus_ros.replay.bag_result import BagResult, ReplayOptions, bag_result, replay_bag
+from salus_ros.replay.bag_writer import METADATA
 from salus_ros.replay.errors import BagError
 from salus_ros.replay.measures import Measures
 from salus_ros.replay.outcomes import Judged, scores
@@ -41,13 +42,20 @@ def bags_of(paths: Iterable[Path]) -> list[Path]:
     """Bags, and all bags in folders of bags, each once, sorted. Raises BagError."""
     found: dict[Path, None] = {}
     for path in paths:
-        if path.is_dir() and not (path / "metadata.yaml").is_file():
-            found |= dict.fromkeys(find_bags(path))
+        if path.is_dir() and not (path / METADATA).is_file():
+            found |= dict.fromkeys(p for bag in find_bags(path) for p in _bag_or_files(bag))
         elif path.exists():
             found[path] = None
         else:
             raise BagError(f"{path}: no such bag")
     return sorted(found)
+
+
+def _bag_or_files(folder: Path) -> list[Path]:
+    """A bag; a folder of files that no metadata.yaml describes is as many bags."""
+    if (folder / METADATA).is_file():
+        return [folder]
+    return sorted([*folder.glob("*.mcap"), *folder.glob("*.db3")])
 
 
 def work(bag: Path, options: ReplayOptions) -> Answer:

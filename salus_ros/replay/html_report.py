@@ -11,9 +11,32 @@ from salus_ros.replay.plot_data import MODE_NAMES, PlotData
 from salus_ros.reporting import html_figures, html_table
 
 BAGS_MAX = 20
-HEIGHT = 210  # pixels a panel
+HEIGHT = 230  # pixels a panel
+MOMENTS_SIDE_BY_SIDE = 50
+MARGIN = 110  # pixels above the panels, for the reasons of interventions
+# From the lowest panel to the highest one.
+_THROUGH = {
+    "type": "line",
+    "y0": 0,
+    "y1": 1,
+    "yref": "paper",
+    "line": {"dash": "dot", "width": 1},
+    "opacity": 0.5,
+}
+# Above the first panel and its title.
+_ABOVE = {
+    "y": 1,
+    "yref": "paper",
+    "yshift": 22,
+    "yanchor": "bottom",
+    "xanchor": "left",
+    "showarrow": False,
+    "textangle": -60,
+    "font": {"size": 10},
+}
+_BESIDE = {"yanchor": "top", "font": {"size": 10}, "tracegroupgap": 0}
 _STYLE = (
-    "body{font-family:sans-serif;margin:2em;max-width:1100px}table{border-collapse:collapse}"
+    "body{font-family:sans-serif;margin:2em;max-width:1100px}table{border-collapse:collapse;margin-bottom:1em}"
     "td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}figure{display:inline-block;"
     "margin:.4em}figcaption{font-size:.8em}img{image-rendering:pixelated;width:160px}"
 )
@@ -28,8 +51,9 @@ def write_page(file: Path, content: dict[str, Any], plots: Sequence[PlotData]) -
         "<h1>Replay</h1>",
         *_overview(content),
     ]
+    notes = {b["bag"]: [f"<p>{escape(n)}</p>" for n in b["notes"]] for b in content["bags"]}
     for plot, figure in zip(shown, figures, strict=True):
-        parts += [f"<h2>{escape(plot.bag)}</h2>", figure, *_pictures(plot)]
+        parts += [f"<h2>{escape(plot.bag)}</h2>", *notes[plot.bag], figure, *_pictures(plot)]
     if len(plots) > len(shown):
         parts.append(f"<p>{len(plots) - len(shown)} more bags are in the JSON alone.</p>")
     file.write_text("\n".join(parts) + "\n")
@@ -78,6 +102,7 @@ def _figure(plot: PlotData) -> Any:
     from plotly.subplots import make_subplots  # noqa: PLC0415 - only a report needs plotly
 
     panels = {title: lines for title, lines in plot.panels.items() if lines}
+    height = HEIGHT * max(len(panels), 1) + 2 * MARGIN
     figure = make_subplots(
         rows=max(len(panels), 1),
         cols=1,
@@ -89,16 +114,44 @@ def _figure(plot: PlotData) -> Any:
         shape = "hv" if title == "mode" else "linear"
         for name, (times, values) in lines.items():
             line = {"shape": shape, "width": 1.2}
-            figure.add_scatter(x=times, y=values, name=name, line=line, row=row, col=1)
+            told = {"name": name, "line": line, "legend": _legend(row)}
+            figure.add_scatter(x=times, y=values, row=row, col=1, **told)
         if title == "mode":
             ticks = {"tickvals": list(MODE_NAMES), "ticktext": list(MODE_NAMES.values())}
             figure.update_yaxes(row=row, col=1, **ticks)
-    for time, reason in plot.moments:
-        figure.add_vline(x=time, line_dash="dot", line_width=1, opacity=0.5)
-        figure.add_annotation(x=time, y=1, yref="paper", text=escape(reason), textangle=-60)
+    # All at once: plotly looks through those there are for each that is added.
+    moments = _legible(plot.moments, _end(plot))
+    through = [{"x0": time, "x1": time, **_THROUGH} for time, _ in moments]
+    reasons = [{"x": time, "text": escape(reason), **_ABOVE} for time, reason in moments]
+    figure.update_layout(shapes=through, annotations=[*figure.layout.annotations, *reasons])
     figure.update_xaxes(title_text="s since the first tick", row=max(len(panels), 1), col=1)
-    figure.update_layout(height=HEIGHT * max(len(panels), 1) + 120, hovermode="x unified")
+    figure.update_layout(height=height, margin={"t": MARGIN, "b": 60}, hovermode="x unified")
+    for row in range(1, len(panels) + 1):
+        top = figure.get_subplot(row, 1).yaxis.domain[1]
+        figure.update_layout({_legend(row): {"y": top, **_BESIDE}})
     return figure
+
+
+def _end(plot: PlotData) -> float:
+    """When the last line ends [s]."""
+    lines = [line for panel in plot.panels.values() for line in panel.values()]
+    return max((times[-1] for times, _ in lines if times), default=0.0)
+
+
+def _legible(moments: Sequence[tuple[float, str]], span: float) -> list[tuple[float, str]]:
+    """Without those that would stand on the last one of the same reason."""
+    last: dict[str, float] = {}
+    found = []
+    for time, reason in moments:
+        if reason not in last or time - last[reason] > span / MOMENTS_SIDE_BY_SIDE:
+            last[reason] = time
+            found.append((time, reason))
+    return found
+
+
+def _legend(row: int) -> str:
+    """Each panel has its own."""
+    return "legend" if row == 1 else f"legend{row}"
 
 
 def _pictures(plot: PlotData) -> list[str]:

@@ -17,6 +17,9 @@ from salus_ros.replay.errors import BagError
 from salus_ros.replay.event_reader import Event, EventReader
 from salus_ros.replay.topic_map import TopicMap
 
+# Stamps that move by more against their receipts [s] from one joint state to the next, and stay
+# there, have jumped; so many states must be on either side.
+CLOCK_JUMP, JUMP_STATES = 1.0, 20
 # A run whose stamps lie farther from its receipts [s] has another clock (simulated time, say).
 CLOCK_OFFSET = 0.25
 _READ_BYTES = 1 << 20
@@ -135,6 +138,22 @@ def _check_joints(run: RecordedRun, topic_map: TopicMap) -> None:
                 f"{at:.3f} s: cut the bag there"
             )
         last = stamp
+    if not traced:
+        _check_jumps(run, states, name)
+
+
+def _check_jumps(run: RecordedRun, states: list[Event], name: str) -> None:
+    """Receipts that are late for a while are no jump: most after them are in time again."""
+    ahead = np.array([seconds(event.time - event.content.stamp) for event in states])
+    for place in (np.flatnonzero(np.abs(np.diff(ahead)) > CLOCK_JUMP) + 1).tolist():
+        before, after = ahead[:place], ahead[place:]
+        jump = float(np.median(before) - np.median(after))
+        if abs(jump) > CLOCK_JUMP and min(len(before), len(after)) >= JUMP_STATES:
+            at = seconds(states[place].time - run.events[0].time)
+            raise BagError(
+                f"{run.bag}: the stamps of {name} jump by {jump:+.3g} s against their receipts at "
+                f"{at:.3f} s: cut the bag there"
+            )
 
 
 def _clock_offset(run: RecordedRun) -> int:

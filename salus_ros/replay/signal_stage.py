@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from salus_ros.interfaces import ActionChunk, JointState, PolicyState, seconds
+from salus_ros.interfaces import ActionChunk, JointCommand, JointState, PolicyState, seconds
 from salus_ros.prediction.layout import PredictionResult
 from salus_ros.prediction.predictor import FailurePredictor
 from salus_ros.prediction.whole import RecordedStep, predict_recording
@@ -56,7 +56,7 @@ class SignalStage:
         """A measurement."""
         self._monitor.on_joint_state(joints)
 
-    def on_command(self, command: JointState) -> None:
+    def on_command(self, command: JointState | JointCommand) -> None:
         """A command that the arm was given."""
         self._monitor.on_command(command.stamp, command.positions)
 

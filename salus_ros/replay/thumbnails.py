@@ -6,8 +6,10 @@ import base64
 import struct
 import zlib
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +36,7 @@ class Thumbnail:
 def thumbnails(
     run: RecordedRun, moments: Sequence[tuple[int, str]], first: int, topic_map: TopicMap
 ) -> list[Thumbnail]:
-    """The newest image of each camera at moments [ns] with their reasons, the first few."""
+    """The newest image of each camera at moments [ns] with their reasons, some of each reason."""
     roles: dict[str, str] = {}
 
     def cameras(present: object) -> set[str]:
@@ -46,7 +48,7 @@ def thumbnails(
         for raw in read_raw(run.bag, cameras):
             by_topic.setdefault(raw.topic, []).append(raw)
     found = []
-    for moment, reason in moments[:MOMENTS_MAX]:
+    for moment, reason in _chosen(moments):
         for topic, images in sorted(by_topic.items()):
             place = bisect_right([raw.time for raw in images], moment + run.offset) - 1
             if place >= 0:
@@ -54,6 +56,16 @@ def thumbnails(
                 time = round(seconds(moment - first), 3)
                 found.append(Thumbnail(time, caption, _small(images[place])))
     return found
+
+
+def _chosen(moments: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """As many as are shown, in order: the first of each reason before the second of one."""
+    seen: Counter[str] = Counter()
+    ranks = []
+    for place, (_, reason) in enumerate(moments):
+        ranks.append((seen[reason], place))
+        seen[reason] += 1
+    return [moments[place] for _, place in sorted(sorted(ranks)[:MOMENTS_MAX], key=itemgetter(1))]
 
 
 def _small(raw: RawMessage) -> str:

@@ -178,16 +178,24 @@ def another_robot(source, target):
     rewritten(source, target, change)
 
 
-def going_back(source, target):
-    """From a second on, the stamps of joint states are half a second earlier."""
+def restamped(source, target, by):
+    """From two seconds on, the stamps of joint states are by so many nanoseconds later."""
 
     def change(topic, kind, time, data):
         if topic == topics.JOINT_STATES and time >= 2_000_000_000:
-            sec, nanosec = divmod(time - 1_500_000_000, 1_000_000_000)
+            sec, nanosec = divmod(time + by, 1_000_000_000)
             data = data[:4] + np.array([sec, nanosec], "<u4").tobytes() + data[12:]
         return topic, kind, time, data
 
     rewritten(source, target, change)
+
+
+def going_back(source, target):
+    restamped(source, target, -1_500_000_000)
+
+
+def jumping(source, target):
+    restamped(source, target, 5_000_000_000)
 
 
 def damaged_database(source, target):
@@ -207,11 +215,12 @@ def of_another_type(source, target):
     ("spoil", "says"),
     [
         (truncated, "can't be read"),
-        (empty, "no /joint_states, and nothing else with joint states"),
+        (empty, "it holds no messages"),
         (without_joints, "no /joint_states; /joint_commands has joint states: map it"),
         (two_robots, "those of several: /joint_commands, /left/joint_states, /right/joint_states"),
         (another_robot, "joint state lacks panda_joint1"),
         (going_back, "the stamps of /joint_states go back by"),
+        (jumping, "the stamps of /joint_states jump by +5 s against their receipts at"),
         (damaged_database, "can't be read"),
         (of_another_type, "is of type std_msgs/msg/String"),
     ],
@@ -236,6 +245,15 @@ def test_a_database_that_was_cut_off_is_not_half_counted(bags, tmp_path):
         sqlite3.connect(path).execute("SELECT count(data) FROM messages").fetchall()
     code, content = replayed(bag)
     assert code == 1 and not content["bags"] and "can't be read" in content["failed"][0]["problem"]
+
+
+def test_files_without_metadata_are_a_bag_each(bags, tmp_path):
+    for number in range(2):
+        file = next((bags / f"episode_0000{number}").glob("*.mcap"))
+        shutil.copy(file, tmp_path / f"{number}.mcap")
+    code, content = replayed(tmp_path)
+    assert code == 0
+    assert [bag["bag"] for bag in content["bags"]] == [f"{tmp_path}/{n}.mcap" for n in range(2)]
 
 
 @pytest.mark.parametrize(
