@@ -21,7 +21,7 @@ def replay(
     ] = None,
     json_file: JsonFile = "",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes, where no bags are given.")] = 10,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds, of which the best counts.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, of which the best counts.")] = 10,
 ) -> None:
     """Time replay without the model on one core: reading, signals, predictor, gate, scores.
 
