@@ -28,7 +28,7 @@ AXES: Mapping[str, Axis] = {
     "action_latency_p50": Axis("ms", "the same for each executed action"),
     "action_latency_p99": Axis("ms", "the same for each executed action"),
     "weights_mb": Axis("MB", "weights as they are stored, 10^6 bytes"),
-    "peak_memory_mb": Axis("MB", "of the GPU, or of the whole process on a CPU"),
+    "peak_memory_mb": Axis("MB", "of the GPU, or of the whole process during calls on a CPU"),
     "rmse": Axis("", "relative RMSE of actions against full precision and steps"),
     "cosine": Axis("", "of actions with those of full precision and steps", True),
     "staleness": Axis("control steps", "executed after the first without a newer look"),

@@ -26,6 +26,7 @@ from salus_ros.nodes.joint_input import joint_callback
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.policy_parameters import PARAMETERS, POLICY_OPTIONS, TOLD_TO_POLICY
 from salus_ros.nodes.run import run
+from salus_ros.policy.allocation import freed_at_once
 from salus_ros.policy.backend import GuidedBackend
 from salus_ros.policy.chunk_queue import QueueConfig
 from salus_ros.policy.loop import InferenceLoop, LoopConfig, Outcome
@@ -55,8 +56,10 @@ class VlaPolicy(ManagedNode):
         self._say_which_core()
         deployment = self._deployment()
         self._policy = deployment.policy if deployment else self.parameter("policy")
-        self._backend = make_backend(self._policy, self._policy_options(deployment))
-        self._backend.warm_up()
+        options = self._policy_options(deployment)
+        with freed_at_once():
+            self._backend = make_backend(self._policy, options)
+            self._backend.warm_up()
         self._loop = InferenceLoop(
             self._backend,
             QueueConfig(
