@@ -16,8 +16,9 @@ HOW_TO_ALLOW = (
     "/etc/security/limits.conf and membership of that group, or with CAP_SYS_NICE and CAP_IPC_LOCK"
 )
 
-# Time [ns] that a process asks for at once where it has no real-time scheduling: a tick's.
-SHORT_SLICE = 200_000
+# Time [ns] that a process asks for at once where it has no real-time scheduling: enough for a tick,
+# its publishing and what follows. Who needs more than it asked for waits longest.
+SHORT_SLICE = 500_000
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 # struct sched_attr of sched_setattr(2), its first version: size, policy, flags, nice, priority,
 # runtime, deadline, period.
