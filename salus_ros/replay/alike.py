@@ -83,7 +83,7 @@ def _form_of(data: bytes, kind: str, store: Typestore) -> _Form | None:
     walk = _Walk(data, store)
     try:
         walk.message(kind, "")
-    except (struct.error, UnicodeDecodeError, NotImplementedError):
+    except (struct.error, UnicodeDecodeError, NotImplementedError, KeyError):
         return None
     return walk.form() if walk.place <= len(data) else None
 

@@ -18,7 +18,7 @@ from salus_ros.replay.bag_reader import RawMessage
 from salus_ros.replay.columns import RecordedGateState, RecordedSignals
 from salus_ros.replay.errors import BagError
 from salus_ros.replay.image_files import decoded_image
-from salus_ros.replay.messages import IMAGE, JOINTS
+from salus_ros.replay.messages import IMAGE, JOINTS, salus
 from salus_ros.replay.topic_map import TopicMap, camera_of
 from salus_ros.supervision.gate_trace import WITH_TEXT, EventKind, GateEvent
 from salus_ros.supervision.trajectory_plan import Waypoints
@@ -89,14 +89,14 @@ class EventReader:
             topics.INSTRUCTION: lambda raw: str(raw.message().data),
             topics.GATE_TRACE: lambda raw: trace_events(raw.message()),
         }
-        # Topics with many messages that are alike.
-        self._group_readers: Mapping[str, Callable[[Group], Sequence[Any]]] = {
-            topics.JOINT_STATES: self._joint_states,
-            topics.JOINT_COMMANDS: self._joint_states,
-            topics.TARGET_INPUT: self._joint_states,
-            topics.SIGNALS: columns.signals,
-            topics.FAILURE_PREDICTION: columns.predictions,
-            topics.SUPERVISOR_STATE: columns.gate_states,
+        # Topics with many messages that are alike, and of which type.
+        self._group_readers: Mapping[tuple[str, str], Callable[[Group], Sequence[Any]]] = {
+            (topics.JOINT_STATES, JOINTS): self._joint_states,
+            (topics.JOINT_COMMANDS, JOINTS): self._joint_states,
+            (topics.TARGET_INPUT, JOINTS): self._joint_states,
+            (topics.SIGNALS, salus("Signals")): columns.signals,
+            (topics.FAILURE_PREDICTION, salus("FailurePrediction")): columns.predictions,
+            (topics.SUPERVISOR_STATE, salus("SupervisorState")): columns.gate_states,
         }
 
     def wanted(self, present: Mapping[str, str]) -> set[str]:
@@ -129,10 +129,10 @@ class EventReader:
 
     def _contents(self, role: str, messages: Sequence[RawMessage]) -> Iterable[tuple[int, Any]]:
         """What the messages of a topic say, each with its place among them."""
-        together = self._group_readers.get(role)
+        first = messages[0]
+        together = self._group_readers.get((role, first.kind))
         alone: list[int] = list(range(len(messages)))
         if together is not None:
-            first = messages[0]
             parts, alone = groups([raw.data for raw in messages], first.kind, first.store)
             for part in parts:
                 try:

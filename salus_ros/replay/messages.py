@@ -49,17 +49,17 @@ class MessageEncoder:
         self._makers: dict[type, tuple[str, str, Callable[[Any, int], Any]]] = {
             JointState: (topics.JOINT_STATES, JOINTS, self._joint_state),
             JointCommand: (topics.JOINT_COMMANDS, JOINTS, self._command),
-            ActionChunk: (topics.ACTION_CHUNK, _salus("ActionChunk"), self._chunk),
-            PolicyState: (topics.POLICY_STATE, _salus("PolicyState"), self._policy_state),
-            StepSignals: (topics.SIGNALS, _salus("Signals"), self._signals),
+            ActionChunk: (topics.ACTION_CHUNK, salus("ActionChunk"), self._chunk),
+            PolicyState: (topics.POLICY_STATE, salus("PolicyState"), self._policy_state),
+            StepSignals: (topics.SIGNALS, salus("Signals"), self._signals),
             PredictionResult: (
                 topics.FAILURE_PREDICTION,
-                _salus("FailurePrediction"),
+                salus("FailurePrediction"),
                 self._prediction,
             ),
-            GateState: (topics.SUPERVISOR_STATE, _salus("SupervisorState"), self._gate_state),
-            Intervention: (topics.INTERVENTIONS, _salus("Intervention"), self._intervention),
-            EpisodeStatus: (topics.SIM_EPISODE, _salus("Episode"), self._episode),
+            GateState: (topics.SUPERVISOR_STATE, salus("SupervisorState"), self._gate_state),
+            Intervention: (topics.INTERVENTIONS, salus("Intervention"), self._intervention),
+            EpisodeStatus: (topics.SIM_EPISODE, salus("Episode"), self._episode),
             str: (topics.INSTRUCTION, STRING, lambda text, _: self.message(STRING, data=text)),
         }
 
@@ -143,7 +143,7 @@ class MessageEncoder:
 
     def _chunk(self, chunk: ActionChunk, _: int) -> Any:
         return self.message(
-            _salus("ActionChunk"),
+            salus("ActionChunk"),
             header=self._header(chunk.observation_stamp),
             source_id=chunk.source_id,
             chunk_number=chunk.number,
@@ -161,7 +161,7 @@ class MessageEncoder:
         distribution = state.distribution
         known = {} if distribution is None else _distribution_fields(distribution)
         return self.message(
-            _salus("PolicyState"),
+            salus("PolicyState"),
             header=self._header(state.observation_stamp),
             source_id=state.source_id,
             chunk_number=state.chunk_number,
@@ -179,7 +179,7 @@ class MessageEncoder:
     def _signals(self, due: StepSignals, _: int) -> Any:
         step = due.step
         return self.message(
-            _salus("Signals"),
+            salus("Signals"),
             header=self._header(step.observation_stamp),
             source_id=step.source_id,
             chunk_number=step.chunk_number,
@@ -193,7 +193,7 @@ class MessageEncoder:
         names = ("source_id", "chunk_number", "step", "valid", "alarm")
         numbers = ("episode_failure_probability", "episode_score", "alarm_threshold")
         return self.message(
-            _salus("FailurePrediction"),
+            salus("FailurePrediction"),
             header=self._header(result.observation_stamp),
             horizons=np.array(result.horizons, np.float32),
             failure_types=list(result.failure_types),
@@ -202,7 +202,7 @@ class MessageEncoder:
         )
 
     def _gate_state(self, state: GateState, now: int) -> Any:
-        kind = _salus("SupervisorState")
+        kind = salus("SupervisorState")
         fields = {name: None for name, _ in self._store.fielddefs[kind][1]}
         known = {name: getattr(state, name) for name in fields if hasattr(state, name)}
         known |= {"mode": int(state.mode), "reasons": list(state.reasons)}
@@ -211,7 +211,7 @@ class MessageEncoder:
     def _intervention(self, record: Intervention, _: int) -> Any:
         names = ("sequence", "reason", "message", "source_id", "chunk_number", "count")
         return self.message(
-            _salus("Intervention"),
+            salus("Intervention"),
             header=self._header(record.stamp.ros),
             mode_before=int(record.mode_before),
             mode_after=int(record.mode_after),
@@ -224,10 +224,11 @@ class MessageEncoder:
 
     def _episode(self, status: EpisodeStatus, now: int) -> Any:
         values = {**asdict(status), "phase": int(status.phase)}
-        return self.message(_salus("Episode"), header=self._header(now), **values)
+        return self.message(salus("Episode"), header=self._header(now), **values)
 
 
-def _salus(name: str) -> str:
+def salus(name: str) -> str:
+    """The full name of a type of salus_msgs."""
     return f"salus_msgs/msg/{name}"
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from salus_ros.interfaces import FloatArray, nanoseconds, seconds
-from salus_ros.signals.layout import LARGEST_SQUARE, SignalError
+from salus_ros.signals.layout import LARGEST_SQUARE, SignalError, square
 
 SHORTEST_LAG: Final = 1e-3
 LONGEST_LAG: Final = 2.0
@@ -99,16 +99,12 @@ class LagModel:
 
         A stamp that does not rise is skipped, too, unless the clock was set back.
         """
-        command: list[float] = np.asarray(positions, np.float64).ravel().tolist()
-        if len(command) != len(self._lag):
-            raise SignalError(
-                f"{len(command)} joints are commanded, the lag is of {len(self._lag)}"
-            )
-        total = 0.0
-        for value in command:
-            total += value * value
-        if not total <= LARGEST_SQUARE:
+        given = np.asarray(positions, np.float64)
+        if given.shape != self._lag.shape:
+            raise SignalError(f"{given.size} joints are commanded, the lag is of {self._lag.size}")
+        if not square(given) <= LARGEST_SQUARE:
             return
+        command: list[float] = given.tolist()
         last: Entry | None = self._past[-1] if self._past else None
         if last is not None and abs(stamp - last[0]) > self._timeout:
             self._past.clear()

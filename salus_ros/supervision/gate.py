@@ -63,7 +63,7 @@ class SafetyGate:
         self._parts = Activation(
             self.config, self.limits, self._setup, self._queue, now, self._detectors
         )
-        self._ticks = GateTicks(self.config, self._parts, self._queue, now)
+        self._ticks = GateTicks(self._parts, self._queue, now)
         self._recorded_before = self._queue.recorded
 
     # ---- life -----------------------------------------------------------------------------------
@@ -228,7 +228,6 @@ class SafetyGate:
         if self._active and not self._parts.generator.use(setup.generator, setup.stop):
             raise RuntimeError("reconfigure: the state changed meanwhile")
         self._parts.retune(config, setup)
-        self._ticks.retune(config)
 
     # ---- requests -------------------------------------------------------------------------------
 

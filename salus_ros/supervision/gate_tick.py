@@ -7,7 +7,6 @@ import numpy as np
 from salus_ros.interfaces import Instant, JointCommand
 from salus_ros.supervision.activation import Activation
 from salus_ros.supervision.command_clock import CommandClock
-from salus_ros.supervision.config import GateConfig
 from salus_ros.supervision.gate_report import record_request
 from salus_ros.supervision.gate_state import TickResult
 from salus_ros.supervision.interventions import InterventionQueue, Kind
@@ -21,19 +20,12 @@ class GateTicks:
     ticked: when the last one was. sliced: whether a slice of a chunk's check was done since.
     """
 
-    def __init__(
-        self, config: GateConfig, parts: Activation, queue: InterventionQueue, now: Instant
-    ) -> None:
-        self._config = config
+    def __init__(self, parts: Activation, queue: InterventionQueue, now: Instant) -> None:
         self.sliced = False
-        self.clock = CommandClock(config.period, now)
-        self._period: int = config.period
+        self.clock = CommandClock(parts.config.period, now)
+        self._period: int = parts.config.period
         self._parts, self._queue = parts, queue
         self.ticked = now
-
-    def retune(self, config: GateConfig) -> None:
-        """Use other parameters from now on."""
-        self._config = config
 
     def tick(self, now: Instant) -> TickResult:
         """The next command. Never raises: see `SafetyGate.tick`."""
@@ -94,7 +86,7 @@ class GateTicks:
     def _move(self, now: Instant) -> None:
         """One sample of motion."""
         parts = self._parts
-        fresh = parts.measurement.age(now) <= self._config.joint_state_age_hold
+        fresh = parts.measurement.age(now) <= parts.config.joint_state_age_hold
         fault = parts.follower.move(now, parts.machine.mode, parts.prediction.slow, fresh)
         if fault is not None:
             parts.faults.add(fault, now)

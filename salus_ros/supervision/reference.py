@@ -248,12 +248,7 @@ class Curve:
 
     def _cubics_of(self, index: int) -> list[Cubic]:
         points = self._points
-        before, begin, end, after = (
-            points[index],
-            points[index + 1],
-            points[index + 2],
-            points[index + 3],
-        )
+        before, begin, end, after = points[index : index + 4]
         found: list[Cubic] = []
         for j in range(len(begin)):
             a, b, c, d = before[j], begin[j], end[j], after[j]
@@ -278,7 +273,7 @@ class Curve:
         accelerations: Row = []
         jerks: Row = []
         for j in range(len(self._points[0])):
-            bend = jerk = 0.0
+            jerk = 0.0
             b, c, d = self._points[index][j], self._points[index + 1][j], self._points[index + 2][j]
             bend = abs(b - 2.0 * c + d)
             for k in range(index + 3, last + 3):

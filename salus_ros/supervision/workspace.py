@@ -82,8 +82,7 @@ class Workspace:
 
     def outside(self, positions: Sequence[float]) -> str:
         """Which point is outside at joint positions [7] rad, in one line; empty: none is."""
-        margin, _, text = self.worst([posture(list(positions), self.tool)])
-        return text if margin < 0 else ""
+        return self.worst([posture(list(positions), self.tool)])[2]
 
     def describe(self, point: Sequence[float], index: int, beyond: float) -> str:
         """One line about a point outside."""
@@ -93,7 +92,7 @@ class Workspace:
         return f"{POINT_NAMES[index]} at ({where}) m is {what} by {beyond:.3g} m"
 
     def worst_row(self, rows: FloatArray) -> tuple[float, int, str]:
-        """Least margin [m] over rows [n, 7] rad, its row, and one line about it."""
+        """Least margin [m] over rows [n, 7] rad, its row, one line about it; empty: inside."""
         return self.worst([posture(row, self.tool) for row in rows.tolist()])
 
     def worst(self, places: list[Posture]) -> tuple[float, int, str]:
@@ -101,6 +100,8 @@ class Workspace:
         margins = [self.least_margin(place) for place in places]
         least = min(margins)
         row = margins.index(least)
+        if least >= 0:
+            return least, row, ""
         points = places[row].points
         index = [self.margin(point) for point in points].index(least)
         return least, row, self.describe(points[index], index, -least)

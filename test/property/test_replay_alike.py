@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rosbags.typesys import Stores, get_typestore
 
 from salus_ros import message_reading
 from salus_ros.nodes import topics
@@ -82,6 +83,24 @@ def test_joint_states_without_a_wanted_joint_say_which():
     message = joint_message(PANDA[:6], [np.zeros(6)] * 3, 1, "")
     found, problems = read(topics.JOINT_STATES, JOINTS, [encoded(message)] * 3)
     assert not found and "lacks panda_joint7" in problems[topics.JOINT_STATES]
+
+
+def test_a_type_that_the_bag_does_not_define_whole_has_no_form():
+    store = get_typestore(Stores.EMPTY)
+    store.fielddefs[JOINTS] = typestore().fielddefs[JOINTS]  # without its header's
+    message = joint_message(PANDA, [np.zeros(7)] * 3, 1, "")
+    assert alike.groups([encoded(message)] * 2, JOINTS, store) == ([], [0, 1])
+
+
+def test_joint_states_of_another_type_are_refused_whatever_their_fields():
+    data = encoded(joint_message(PANDA, [np.zeros(7)] * 3, 1, ""))
+    store = typestore()
+    store.fielddefs["other/msg/JointState"] = store.fielddefs[JOINTS]
+    try:
+        found, problems = read(topics.JOINT_STATES, "other/msg/JointState", [data] * 2)
+    finally:
+        del store.fielddefs["other/msg/JointState"]
+    assert not found and "is of type other/msg/JointState" in problems[topics.JOINT_STATES]
 
 
 @pytest.mark.parametrize("count", [1, 3 * alike.FORMS_MAX])

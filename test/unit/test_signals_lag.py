@@ -91,6 +91,8 @@ def test_bad_and_repeated_commands_are_skipped_and_a_clock_set_back_begins_anew(
     assert model.predict(11 * STEP - nanoseconds(5.0)) == pytest.approx([1.0])
     with pytest.raises(SignalError, match="2 joints are commanded"):
         model.on_command(0, np.zeros(2))
+    with pytest.raises(SignalError, match="1 joints are commanded"):
+        model.on_command(0, np.zeros((1, 1)))  # a column is no list of joints
 
 
 def test_a_recording_is_predicted_as_it_was_live():

@@ -682,15 +682,17 @@ class BreakingConfig(GateConfig):
         return GateConfig.__getattribute__(self, name)
 
 
-@pytest.mark.parametrize("place", ["plans", "robot", "ticks", "follower", "judge"])
+@pytest.mark.parametrize("place", ["plans", "robot", "tick", "follower", "judge"])
 def test_an_exception_of_its_own_is_an_estop_and_the_stop_goes_on(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = Rig()
     rig.follow()
     rig.gate.drain_interventions()
-    part = rig.gate._ticks if place == "ticks" else getattr(rig.gate._parts, place)
-    part.retune(BreakingConfig())
+    if place == "tick":
+        rig.gate._parts.config = BreakingConfig()
+    else:
+        getattr(rig.gate._parts, place).retune(BreakingConfig())
     monkeypatch.setattr(BreakingConfig, "broken", True)
     assert rig.tick().mode is Mode.ESTOP
     rig.come_to_rest()
