@@ -80,7 +80,8 @@ class Search:
             self.say("screening", number, len(candidates))
             self._screen(candidate, candidates[:number], full)
         for candidate in candidates:
-            candidate.out = candidate.out or _dominated(candidate, candidates)
+            if candidate.levers != self.subject.grid().full:  # what all others are told against
+                candidate.out = candidate.out or _dominated(candidate, candidates)
         remaining = [candidate for candidate in candidates if not candidate.out]
         rounds = [(n, c) for n in range(self.plan.processes) for c in remaining]
         for done, (number, candidate) in enumerate(rounds):

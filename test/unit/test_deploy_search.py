@@ -85,6 +85,18 @@ def test_every_configuration_is_measured_or_has_a_reason(search, subject):
     assert full["axes"]["cosine"] == pytest.approx(1.0)
 
 
+def test_the_full_policy_is_timed_also_where_another_beats_it(subject, tmp_path):
+    def slow_in_full(function, *arguments):
+        result = in_this_process(function, *arguments)
+        if function is screen and arguments[1] == subject.grid().full:
+            for name in ("latency_p50", "latency_p99"):
+                result["value"][name] *= 10.0
+        return result
+
+    found = a_search(subject, tmp_path, slow_in_full).run()
+    assert next(c for c in found if c.levers == subject.grid().full).measured
+
+
 def test_fewer_bits_weigh_less_and_differ_a_little(subject):
     full = measure.full_chunks(subject)
     found = {
