@@ -13,6 +13,16 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 CARGO := $(shell command -v cargo 2>/dev/null)
 ARGS ?=
 export OMP_NUM_THREADS ?= 1
+# What follows the Python packages is built side by side: messages, the Rust core, compiled modules.
+MAKEFLAGS += --jobs=2
+
+# Tests of graphs that run in real time have the machine to themselves; the others share its cores.
+PYTEST := $(PYTHON) -m pytest
+ALONE := test/ros test/launch
+SHARED := test/architecture test/gpu test/property test/unit
+WORKERS := -n auto --maxprocesses 8
+# As pytest, but content where ARGS leaves none of a folder's tests.
+FEW := || [ $$? = 5 ]
 
 # A sourced ROS install is used where there is one; else ROS comes from PyPI wheels.
 ifdef ROS_DISTRO
@@ -36,12 +46,14 @@ demo: build
 	@$(SOURCE) $(VENV)/bin/salus demo $(ARGS)
 
 test: build $(VENV)/.lerobot
-	@$(SOURCE) $(PYTHON) -m pytest -m 'not thorough' $(ARGS)
+	@$(SOURCE) $(PYTEST) -m 'not thorough' $(WORKERS) $(SHARED) $(ARGS) $(FEW)
+	@$(SOURCE) $(PYTEST) -m 'not thorough' $(ALONE) $(ARGS) $(FEW)
 	@if [ -n "$(CARGO)" ]; then $(CARGO) test --quiet --manifest-path sedac_core/Cargo.toml; \
 	else echo "sedac_core: Rust tests skipped, no cargo on PATH"; fi
 
 test-thorough: build $(VENV)/.lerobot
-	@$(SOURCE) $(PYTHON) -m pytest --timeout 3600 $(ARGS)
+	@$(SOURCE) $(PYTEST) --timeout 3600 $(WORKERS) $(SHARED) $(ARGS) $(FEW)
+	@$(SOURCE) $(PYTEST) --timeout 3600 $(ALONE) $(ARGS) $(FEW)
 
 build: $(VENV)/.system $(VENV)/.messages $(VENV)/.sedac $(VENV)/.compiled
 
