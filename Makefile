@@ -140,7 +140,7 @@ $(VENV)/.sedac: $(SEDAC_SOURCES) $(VENV)/.packages
 
 # The modules of every tick, compiled where they lie. Without a compiler or Python's headers the
 # sources run as they are.
-COMPILED_FOLDERS := supervision signals replay
+COMPILED_FOLDERS := supervision supervision/detectors signals replay
 $(VENV)/.compiled: setup.py $(wildcard $(COMPILED_FOLDERS:%=salus_ros/%/*.py)) $(VENV)/.packages \
 	| $(VENV)/.system
 	@find salus_ros -name '*.so' -delete; rm -f salus_ros/compiled.json

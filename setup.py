@@ -35,6 +35,9 @@ COMPILED = {
         plan plan_clock plan_completion plan_judge plan_keeper prediction_gate reference
         robot_guard space_guard stop workspace
     """,
+    "supervision/detectors": """
+        row_scores
+    """,
     "replay": """
         clocked_player event_reader gate_stage mcap_reading mcap_recovery player
         signal_stage traced_player

@@ -45,7 +45,7 @@ PROFILED: Mapping[str, str] = MappingProxyType(
         "6 workspace and tool speed of a stop": f"{_SUPERVISION}.space_guard:SpaceGuard.blocks",
         "4 distance from the plan": f"{_SUPERVISION}.plan_judge:PlanJudge.judge",
         "modes": f"{_SUPERVISION}.modes:ModeMachine.update",
-        "the command's message": "salus_ros.nodes.command_output:CommandMessage.filled",
+        "the command's message": "salus_ros.nodes.command_message:CommandMessage.serialized",
         "publishing, all topics": "rclpy.publisher:Publisher.publish",
         "state, with its publishing": f"{_NODE}:SafetySupervisor._publish_state",
     }

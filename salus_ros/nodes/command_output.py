@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,8 +11,9 @@ from sensor_msgs.msg import JointState as JointStateMessage
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMessage
 
-from salus_ros.interfaces import NANOSECONDS, Instant, JointCommand
+from salus_ros.interfaces import Instant, JointCommand
 from salus_ros.nodes import topics, trajectory_conversions
+from salus_ros.nodes.command_message import CommandMessage
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.supervision.adapters import (
@@ -68,34 +68,6 @@ KINDS: dict[str, type] = {
 }
 
 
-class CommandMessage:
-    """Commands as positions and velocities; between two of them a cubic Hermite curve is meant.
-
-    One message, filled anew each time: publishing copies it, and making one costs a tick more than
-    filling it.
-    """
-
-    def __init__(self, joint_names: Sequence[str], gripper_name: str) -> None:
-        self._names = list(joint_names)
-        self._all_names = [*joint_names, gripper_name]
-        self._message = JointStateMessage()
-        self._stamp = self._message.header.stamp
-
-    def filled(self, command: JointCommand) -> JointStateMessage:
-        """The message of a command, valid until the next call."""
-        message, gripper = self._message, command.gripper
-        self._stamp.sec, self._stamp.nanosec = divmod(command.stamp, NANOSECONDS)
-        positions = array("d", command.positions.tobytes())
-        velocities = array("d", command.velocities.tobytes())
-        if gripper is not None:
-            positions.append(gripper)
-            velocities.append(0.0)
-        if len(message.name) != len(positions):
-            message.name = self._names if gripper is None else self._all_names
-        message.position, message.velocity = positions, velocities
-        return message
-
-
 class CommandOutput:
     """Publishes commands. The JointState on /joint_commands always: signals and recorders read it,
     and the gripper's command is only there.
@@ -135,7 +107,7 @@ class CommandOutput:
 
     def send(self, command: JointCommand, now: Instant) -> None:
         """Publish a tick's command."""
-        self._commands.publish(self._message.filled(command))
+        self._commands.publish(self._message.serialized(command))
         if self._also is not None:
             self._also(command, now)
 

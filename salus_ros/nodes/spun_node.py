@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+
+from salus_ros.nodes.static_executor import StaticExecutor
 
 
 class SpunNode:
@@ -16,7 +17,7 @@ class SpunNode:
     def __init__(self, name: str) -> None:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self.node = Node(name, enable_rosout=False, start_parameter_services=False)
-        self._executor = SingleThreadedExecutor()
+        self._executor = StaticExecutor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name=name, daemon=True)
 

@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image, JointState  # noqa: E402
 from salus_ros import interfaces  # noqa: E402
 from salus_ros.interfaces import JointCommand  # noqa: E402
 from salus_ros.nodes import conversions  # noqa: E402
-from salus_ros.nodes.command_output import CommandMessage  # noqa: E402
+from salus_ros.nodes.command_message import CommandMessage  # noqa: E402
 
 JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 GRIPPER = "panda_gripper"
@@ -161,7 +161,9 @@ def test_a_commands_message_is_filled_anew_each_time():
         sent = JointCommand(
             stamp, np.arange(7.0) + stamp % 11, np.full(7, 0.1), np.zeros(7), gripper
         )
-        received = deserialize_message(serialize_message(message.filled(sent)), JointState)
+        data = message.serialized(sent)
+        received = deserialize_message(data, JointState)
+        assert data == serialize_message(received)
         assert len(received.name) == 7 + (gripper is not None)
         found = conversions.command(received, JOINTS, GRIPPER if gripper is not None else "")
         assert (found.stamp, found.gripper) == (stamp, gripper)

@@ -5,6 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import JointState as JointStateMessage
 
 from salus_ros.interfaces import (
     ActionChunk,
@@ -16,7 +17,7 @@ from salus_ros.interfaces import (
     PolicyState,
 )
 from salus_ros.nodes import conversions
-from salus_ros.nodes.command_output import CommandMessage
+from salus_ros.nodes.command_message import CommandMessage
 from salus_ros.prediction.layout import PredictionResult
 from salus_ros.replay.messages import MessageEncoder
 from salus_ros.signals.layout import SIGNALS, SignalVector
@@ -84,7 +85,12 @@ def gate_state():
     ("thing", "expected"),
     [
         (STATE, conversions.joint_state_message(STATE, NAMES, GRIPPER)),
-        (COMMAND, CommandMessage(NAMES, GRIPPER).filled(COMMAND)),
+        (
+            COMMAND,
+            deserialize_message(
+                CommandMessage(NAMES, GRIPPER).serialized(COMMAND), JointStateMessage
+            ),
+        ),
         (CHUNK, conversions.action_chunk_message(CHUNK)),
         (POLICY, conversions.policy_state_message(POLICY)),
         (DUE, conversions.signals_message(DUE)),

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 
 import numpy as np
 
 from salus_ros.interfaces import FloatArray
 from salus_ros.supervision.detectors.calibration import RATE_TOLERANCE, DetectorCalibration
 from salus_ros.supervision.detectors.errors import DetectorError
-from salus_ros.supervision.detectors.models import Carried
 from salus_ros.supervision.detectors.plan_rows import DueRows, PlanRows, Span, TimedPlan
-from salus_ros.supervision.detectors.rows import Block, steps_of
+from salus_ros.supervision.detectors.row_scores import Row, RowScores, RowState
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +45,16 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scored:
-    """What scoring rows gives, and what it leaves for the row after; newest None: unusable."""
+    """What scoring rows gives, and what it leaves for the row after; newest: scores of the last.
+
+    state None: the rows can't be scored.
+    """
 
     rows: DueRows
     alarms: list[Alarm]
-    newest: FloatArray | None
-    carried: Carried | None = None
+    newest: Sequence[float] = ()
+    state: RowState | None = None
+    last: Row | None = None
     forget: bool = False
 
 
@@ -65,8 +68,8 @@ class DetectorBank:
 
         Raises DetectorError for a name that isn't calibrated.
         """
-        self._models = calibration.models
-        self._names = self._models.names
+        self._scores = RowScores(calibration.models)
+        self._names = calibration.models.names
         unknown = set() if enabled is None else set(enabled) - set(self._names)
         if unknown:
             raise DetectorError(
@@ -74,8 +77,8 @@ class DetectorBank:
             )
         self._rate = calibration.identity.rate
         self._dims = len(calibration.identity.names)
-        self._thresholds = np.array([calibration.thresholds[name] for name in self._names])
-        self._wanted = np.array([enabled is None or name in enabled for name in self._names])
+        self._thresholds = [float(calibration.thresholds[name]) for name in self._names]
+        self._wanted = [enabled is None or name in enabled for name in self._names]
         self.reset()
 
     @property
@@ -86,7 +89,7 @@ class DetectorBank:
     @property
     def scores(self) -> FloatArray:
         """Newest score of each detector over its threshold: above 1 is an alarm."""
-        return self._newest
+        return np.array(self._newest) / self._thresholds
 
     def reset(self) -> None:
         """Forget plan, rows and observations."""
@@ -96,14 +99,14 @@ class DetectorBank:
 
     def restart(self) -> None:
         """Forget the rows so far, not the plan: motion begins again, as after HOLD."""
-        self._newest: FloatArray = np.zeros(len(self._names))
+        self._newest: Sequence[float] = [0.0] * len(self._names)
         self._forget()
 
     def _forget(self) -> None:
         self._rows.restart()
         self._ahead: _Scored | None = None
-        self._carried = self._models.fresh()
-        self._before: FloatArray | None = None
+        self._state = self._scores.fresh()
+        self._before: Row | None = None
 
     def take_chunk(
         self,
@@ -145,9 +148,8 @@ class DetectorBank:
         scored = self._scored_ahead(due) or self._scored(self._rows.rows(due))
         self._rows.pick(scored.rows)
         self._ahead = None
-        if scored.newest is not None:
-            self._newest, self._carried = scored.newest, scored.carried
-            self._before = scored.rows.actions[-1]
+        if scored.state is not None:
+            self._newest, self._state, self._before = scored.newest, scored.state, scored.last
         if scored.forget:
             self._forget()
         return scored.alarms
@@ -186,38 +188,40 @@ class DetectorBank:
 
     def _unusable(self, name: str, score: float, threshold: float, due: DueRows) -> _Scored:
         alarm = Alarm(name, score, threshold, due.first, due.plan.due(due.first))
-        return _Scored(due, [alarm], None, forget=True)
+        return _Scored(due, [alarm], forget=True)
 
     def _scored(self, due: DueRows) -> _Scored:
         """Rows scored after those that came into force so far; changes nothing."""
         if abs(due.plan.rate / self._rate - 1) > RATE_TOLERANCE:
             return self._unusable("policy_rate", due.plan.rate, self._rate, due)
-        if not np.isfinite(due.actions).all():
+        actions: list[Row] = due.actions.tolist()
+        if not all(all(map(isfinite, action)) for action in actions):
             return self._unusable("not_finite", inf, 0.0, due)
-        carried = self._carried if due.follows else self._models.fresh()
-        steps = steps_of(due.actions, self._before if due.follows else None)
-        if due.begins and due.plan.off_plan:
-            steps[0] = 0.0
-        revisions = np.zeros_like(steps)
-        revisions[0] = due.revision
-        block = Block(due.actions, steps, due.stuck, revisions)
-        # Finite numbers can still be too large to square.
-        with np.errstate(over="ignore", invalid="ignore"):
-            scores, carried = self._models.score(block, carried)
+        state = self._state if due.follows else self._scores.fresh()
+        before = self._before if due.follows and self._before is not None else actions[0]
+        still = [0.0] * self._dims
+        alarms: list[Alarm] = []
+        newest: Row = []
+        forget = False
+        for row, action in enumerate(actions):
+            apart = row == 0 and due.begins and due.plan.off_plan
+            step = still if apart else [x - y for x, y in zip(action, before)]
+            revision = still if row else due.revision.tolist()
+            newest, state = self._scores.score(action, step, due.plan.stuck, revision, state)
+            alarms += self._alarms(newest, due, due.first + row)
+            forget = forget or not all(map(isfinite, newest))
+            before = action
+        return _Scored(due, alarms, newest, state, before, forget)
+
+    def _alarms(self, scores: Row, due: DueRows, row: int) -> list[Alarm]:
         # Not "above": a score that is no number is an alarm, too.
-        rows, columns = np.nonzero(~(scores <= self._thresholds) & self._wanted)
-        alarms = [
-            Alarm(
-                self._names[column],
-                float(scores[row, column]),
-                float(self._thresholds[column]),
-                due.first + row,
-                due.plan.due(due.first + row),
+        return [
+            Alarm(name, score, threshold, row, due.plan.due(row))
+            for name, score, threshold, wanted in zip(
+                self._names, scores, self._thresholds, self._wanted
             )
-            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+            if wanted and not score <= threshold
         ]
-        forget = not bool(np.isfinite(scores).all())
-        return _Scored(due, alarms, scores[-1] / self._thresholds, carried, forget)
 
 
 def same_observation(new: Sequence[bytes], old: Sequence[bytes]) -> bool:

@@ -29,29 +29,17 @@ LEAST_MISSED, LEAST_REPEATS, LEAST_UNSEEN = 1.5, 4.0, 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FrozenState:
-    """speed [dims]: of the last row that moved, in typical steps; repeats [rows]; unseen."""
-
-    speed: FloatArray
-    repeats: int = 0
-    unseen: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Frozen:
     """scale [dims]: typical size of each dimension's steps; reach [dims + 2]: see `quantities`."""
 
     scale: FloatArray
     reach: FloatArray
 
-    def fresh(self) -> FrozenState:
-        """The state before an episode's first row."""
-        return FrozenState(np.zeros(len(self.scale)))
-
-    def quantities(self, block: Block, before: FrozenState) -> tuple[FloatArray, FrozenState]:
-        """Missed by dimension, repeats and unseen [n, dims + 2], and the state after the rows."""
+    def quantities(self, block: Block) -> FloatArray:
+        """Missed by dimension, repeats and unseen [n, dims + 2] after each row of an episode."""
         sizes = np.abs(block.steps / self.scale)
-        speed, repeats, unseen = before.speed, before.repeats, before.unseen
+        # The speed that it had before the repeats.
+        speed, repeats, unseen = np.zeros(len(self.scale)), 0, 0.0
         found = np.zeros((len(sizes), len(self.reach)))
         rows = zip(found, sizes, sizes.max(axis=1).tolist(), block.stuck.tolist(), strict=True)
         for quantities, row, largest, stuck in rows:
@@ -62,12 +50,11 @@ class Frozen:
                 repeats, speed = 0, row
             unseen = unseen + largest if stuck else 0.0
             quantities[-2], quantities[-1] = repeats, unseen
-        return found, FrozenState(speed, repeats, unseen)
+        return found
 
-    def score(self, block: Block, before: FrozenState) -> tuple[FloatArray, FrozenState]:
-        """Largest quantity over its reach [n], and the state after the last row."""
-        found, after = self.quantities(block, before)
-        return (found / self.reach).max(axis=1), after
+    def score(self, block: Block) -> FloatArray:
+        """Largest quantity over its reach [n]."""
+        return np.asarray((self.quantities(block) / self.reach).max(axis=1))
 
 
 def fit_frozen(episodes: Sequence[Block], ranges: FloatArray) -> Frozen:
@@ -75,7 +62,7 @@ def fit_frozen(episodes: Sequence[Block], ranges: FloatArray) -> Frozen:
     steps = np.concatenate([np.abs(block.steps) for block in episodes])
     dims = len(ranges)
     unscaled = Frozen(_typical(steps, ranges), np.ones(dims + 2))
-    tops = [unscaled.quantities(block, unscaled.fresh())[0].max(axis=0) for block in episodes]
+    tops = [unscaled.quantities(block).max(axis=0) for block in episodes]
     least = np.array([LEAST_MISSED] * dims + [LEAST_REPEATS, LEAST_UNSEEN])
     return replace(unscaled, reach=np.maximum(np.max(tops, axis=0), least))
 

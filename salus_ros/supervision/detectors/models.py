@@ -1,15 +1,16 @@
-"""The detectors of one calibration, and what they carry from row to row."""
+"""The detectors of one calibration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from salus_ros.interfaces import FloatArray
 from salus_ros.supervision.detectors.action_drift import ActionDrift, fit_action_drift
-from salus_ros.supervision.detectors.frozen import Frozen, FrozenState, fit_frozen
+from salus_ros.supervision.detectors.frozen import Frozen, fit_frozen
 from salus_ros.supervision.detectors.oscillation import Oscillation, fit_oscillation
 from salus_ros.supervision.detectors.plan_revision import PlanRevision, fit_plan_revision
 from salus_ros.supervision.detectors.rows import Block
@@ -20,6 +21,13 @@ ROW_DETECTORS = ("action_drift", "step_drift")
 SEQUENCE_DETECTORS = (*ROW_DETECTORS, "slow_drift", "frozen", "oscillation", "plan_revision")
 
 
+class Detector(Protocol):
+    """One of them."""
+
+    def score(self, block: Block) -> FloatArray:
+        """Scores [n] of an episode's rows."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceModels:
     """The detectors that judge a row by the ones before it, or by the plan before."""
@@ -28,15 +36,6 @@ class SequenceModels:
     frozen: Frozen
     oscillation: Oscillation
     plan_revision: PlanRevision
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Carried:
-    """What the sequence detectors know of the rows before."""
-
-    slow_drift: FloatArray
-    frozen: FrozenState
-    oscillation: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,30 +51,14 @@ class Models:
         """Detectors in the order of the columns of `score`."""
         return ROW_DETECTORS if self.sequence is None else SEQUENCE_DETECTORS
 
-    def fresh(self) -> Carried | None:
-        """What is carried into an episode's first row."""
-        models = self.sequence
-        if models is None:
-            return None
-        return Carried(models.slow_drift.fresh(), models.frozen.fresh(), models.oscillation.fresh())
-
-    def score(self, block: Block, before: Carried | None) -> tuple[FloatArray, Carried | None]:
-        """Scores [n, detectors] of each row, and what to carry on.
-
-        Scoring rows in one block or in several gives the same.
-        """
-        columns = [self.action_drift.score(block), self.step_drift.score(block)]
-        if self.sequence is None or before is None:
-            return np.stack(columns, axis=1), None
-        slow, sums = self.sequence.slow_drift.score(block, before.slow_drift)
-        frozen, repeats = self.sequence.frozen.score(block, before.frozen)
-        oscillation, steps = self.sequence.oscillation.score(block, before.oscillation)
-        columns += [slow, frozen, oscillation, self.sequence.plan_revision.score(block)]
-        return np.stack(columns, axis=1), Carried(sums, repeats, steps)
-
     def score_episode(self, block: Block) -> FloatArray:
-        """Scores [n, detectors] of a whole episode."""
-        return self.score(block, self.fresh())[0]
+        """Scores [n, detectors] of the rows of a whole episode; `RowScores`: one by one."""
+        detectors: list[Detector] = [self.action_drift, self.step_drift]
+        if self.sequence is not None:
+            sequence = self.sequence
+            detectors += [sequence.slow_drift, sequence.frozen, sequence.oscillation]
+            detectors.append(sequence.plan_revision)
+        return np.stack([detector.score(block) for detector in detectors], axis=1)
 
 
 def fit_models(episodes: Sequence[Block], ranges: FloatArray) -> Models:

@@ -27,13 +27,9 @@ class Oscillation:
 
     reach: FloatArray
 
-    def fresh(self) -> FloatArray:
-        """The steps [WINDOW, dims] before an episode's first row: none."""
-        return np.zeros((WINDOW, len(self.reach)))
-
-    def wasted(self, block: Block, before: FloatArray) -> FloatArray:
-        """Way [n, dims] that did not get anywhere, in the window up to each row."""
-        steps = np.concatenate([before, block.steps])
+    def wasted(self, block: Block) -> FloatArray:
+        """Way [n, dims] that did not get anywhere, in the window up to each row of an episode."""
+        steps = np.concatenate([np.zeros((WINDOW, len(self.reach))), block.steps])
         both = np.concatenate([np.abs(steps), steps], axis=1)
         total = np.concatenate([np.zeros((1, both.shape[1])), np.cumsum(both, axis=0)])
         window = total[WINDOW + 1 :] - total[1:-WINDOW]
@@ -41,15 +37,13 @@ class Oscillation:
         wasted: FloatArray = window[:, :dims] - np.abs(window[:, dims:])
         return wasted
 
-    def score(self, block: Block, before: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Largest wasted way over its reach [n], and the last steps."""
-        wasted = self.wasted(block, before)
-        kept = np.concatenate([before, block.steps])[-WINDOW:]
-        return (wasted / self.reach).max(axis=1), kept
+    def score(self, block: Block) -> FloatArray:
+        """Largest wasted way over its reach [n]."""
+        return np.asarray((self.wasted(block) / self.reach).max(axis=1))
 
 
 def fit_oscillation(episodes: Sequence[Block], ranges: FloatArray) -> Oscillation:
     """From normal episodes; ranges [dims]."""
     unscaled = Oscillation(np.ones(len(ranges)))
-    tops = [unscaled.wasted(block, unscaled.fresh()).max(axis=0) for block in episodes]
+    tops = [unscaled.wasted(block).max(axis=0) for block in episodes]
     return replace(unscaled, reach=np.maximum(np.max(tops, axis=0), LEAST_REACH * ranges))

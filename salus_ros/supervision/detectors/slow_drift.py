@@ -31,28 +31,23 @@ class SlowDrift:
     whitening: Whitening
     reach: FloatArray
 
-    def fresh(self) -> FloatArray:
-        """Sums [2 dims] at the start of an episode."""
-        return np.zeros(2 * len(self.whitening.center))
-
-    def sums(self, block: Block, before: FloatArray) -> FloatArray:
-        """Sums [n, 2 dims] after each row, from the sums before the first."""
+    def sums(self, block: Block) -> FloatArray:
+        """Sums [n, 2 dims] after each row of an episode."""
         whitened = self.whitening.coordinates(block.actions)
         gains = np.concatenate([whitened, -whitened], axis=1) - ALLOWANCE
-        total = before + np.cumsum(gains, axis=0)
+        total = np.cumsum(gains, axis=0)
         # The recursion in closed form: a sum starts again where the total was lowest.
         lowest = np.minimum(np.minimum.accumulate(total, axis=0), 0.0)
         sums: FloatArray = total - lowest
         return sums
 
-    def score(self, block: Block, before: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Largest sum over its reach [n], and the sums after the last row."""
-        sums = self.sums(block, before)
-        return (sums / self.reach).max(axis=1), sums[-1]
+    def score(self, block: Block) -> FloatArray:
+        """Largest sum over its reach [n]."""
+        return np.asarray((self.sums(block) / self.reach).max(axis=1))
 
 
 def fit_slow_drift(whitening: Whitening, episodes: Sequence[Block]) -> SlowDrift:
     """From normal episodes and the whitening of their actions."""
     unscaled = SlowDrift(whitening, np.ones(2 * len(whitening.center)))
-    tops = [unscaled.sums(block, unscaled.fresh()).max(axis=0) for block in episodes]
+    tops = [unscaled.sums(block).max(axis=0) for block in episodes]
     return replace(unscaled, reach=np.maximum(np.max(tops, axis=0), LEAST_REACH))
