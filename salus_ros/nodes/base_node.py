@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from salus_ros.nodes import parameters as node_parameters
 from salus_ros.nodes import qos, topics
 from salus_ros.nodes.parameters import Parameter
+from salus_ros.nodes.static_executor import StaticExecutor
 
 HEARTBEAT_PERIOD = 0.2  # s; readers wait for ten of them before they call a node lost
 
@@ -54,6 +55,11 @@ class NodeBasics:
                 self.on_callback_error(error)
 
         return call
+
+    def give_way(self: Any) -> None:
+        """In the middle of a callback that takes long: run timers that have become due."""
+        if isinstance(self.executor, StaticExecutor):
+            self.executor.run_due_timers()
 
     def report(self: Any, cause: str, line: str) -> None:
         """Log an error when its cause appears, not again until `recovered` is called for it."""

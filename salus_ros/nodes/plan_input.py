@@ -91,6 +91,7 @@ class PlanInput:
         except ValueError as error:
             self._refuse(source, number, str(error))
             return
+        self._node.give_way()
         self._take(chunk)
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:

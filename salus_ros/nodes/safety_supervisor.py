@@ -43,6 +43,7 @@ from salus_ros.supervision.errors import GateRefusal
 from salus_ros.supervision.gate_trace import TracedGate
 from salus_ros.supervision.modes import Mode
 from salus_ros.supervision.reconfiguration import TUNABLE
+from salus_ros.supervision.reference import warm_up
 from salus_ros.supervision.robot_guard import RobotReport
 
 STATE_PERIOD = 0.1  # s between two SupervisorStates while nothing changes
@@ -107,9 +108,7 @@ class SafetySupervisor(ManagedNode):
         )
 
     def _keep_memory_and_garbage_quiet(self) -> None:
-        # The first matrix product makes BLAS's workspace: 11 ms where memory is locked, which would
-        # otherwise be in the first chunk's callback, before a tick.
-        np.eye(4) @ np.eye(4)
+        warm_up()
         if self.parameter("realtime_priority"):
             problem = realtime.lock_memory()
             if problem:
@@ -291,7 +290,9 @@ class SafetySupervisor(ManagedNode):
         return self._gate.on_joint_state(joints, now) if self.active else ""
 
     def _take_chunk(self, chunk: ActionChunk) -> None:
-        if self._gate.on_chunk(chunk, self._instant(), in_slices=True):
+        accepted = self._gate.on_chunk(chunk, self._instant(), in_slices=True)
+        self.give_way()
+        if accepted:
             self._prepare()
             self._more_to_check.trigger()
 

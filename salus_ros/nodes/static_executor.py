@@ -117,11 +117,11 @@ class StaticExecutor(SingleThreadedExecutor):
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Wait, at most so long [s], then run all that is ready."""
         for kind, entity in self._wait(timeout_sec):
-            self._run_due_timers()
+            self.run_due_timers()
             if self._stale:
                 return  # the rest is found again, but for what has just been destroyed
             self._run[kind](entity)
-        self._run_due_timers()
+        self.run_due_timers()
         self._run_tasks()
 
     def spin_once_until_future_complete(
@@ -187,7 +187,8 @@ class StaticExecutor(SingleThreadedExecutor):
             g for g in self._triggered if g in groups["guard_condition"]
         )
 
-    def _run_due_timers(self) -> None:
+    def run_due_timers(self) -> None:
+        """Also for a callback that takes long, to call between its parts."""
         for timer in self._entities.groups["timer"]:
             if not self._stale:
                 self._run_timer(timer)
@@ -217,7 +218,7 @@ class StaticExecutor(SingleThreadedExecutor):
     def _run_tasks(self) -> None:
         """Those that are new, and those that have waited for something since."""
         for entry in tuple(self._tasks):
-            self._run_due_timers()
+            self.run_due_timers()
             task = entry[0]
             task()
             if task.done() or task.cancelled():

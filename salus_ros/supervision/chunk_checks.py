@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 from typing import Final
 
 import numpy as np
@@ -72,13 +72,23 @@ def check_actions(
     columns = column_order(chunk, limits)
     if isinstance(columns, Rejection):
         return columns
-    fault = check_shape(chunk, len(columns), config) or check_finite(chunk)
+    fault = check_shape(chunk, len(columns), config)
     if fault is not None:
         return fault
     actions = np.asarray(chunk.actions, dtype=np.float64)
-    arm = actions[:, columns[: len(limits.arm.names)]]
+    # Few calls of numpy: its code is cold by the time that a chunk comes.
+    least: list[float] = actions.min(axis=0).tolist()
+    most: list[float] = actions.max(axis=0).tolist()
+    fault = check_finite(actions, [*least, *most])
+    if fault is not None:
+        return fault
+    joints = columns[: len(limits.arm.names)]
+    arm = actions[:, joints]
+    ends = [least[column] for column in joints], [most[column] for column in joints]
     widths = actions[:, -1] if chunk.gripper_name else None
-    fault = check_positions(arm, limits.arm) or check_widths(widths, limits.gripper)
+    fault = check_positions(arm, *ends, limits.arm)
+    if fault is None and widths is not None:
+        fault = check_widths(least[-1], most[-1], limits.gripper)
     if fault is not None:
         return fault
     passed = min(max((now - chunk.start_time) // chunk.time_step, 0), len(arm) - 1)
@@ -88,7 +98,14 @@ def check_actions(
         name = limits.arm.names[joint]
         text = f"{quantity} of {name} is {excess:.3g} times the robot's limit"
         return Rejection(f"chunk_{quantity}", text, True, excess, config.excess_allowed)
-    return CheckedActions(*_clipped(arm, widths, limits), excess, passed)
+    if _beyond(*ends, limits.arm) > 0.0:
+        arm = np.clip(arm, limits.arm.lower, limits.arm.upper)
+    gripper = limits.gripper
+    if gripper is None:
+        widths = None
+    elif widths is not None and (least[-1] < gripper.closed or most[-1] > gripper.open):
+        widths = np.clip(widths, gripper.closed, gripper.open)
+    return CheckedActions(arm, widths, excess, passed)
 
 
 def check_space(
@@ -148,34 +165,44 @@ def check_shape(chunk: ActionChunk, columns: int, config: GateConfig) -> Rejecti
     return None
 
 
-def check_finite(chunk: ActionChunk) -> Rejection | None:
-    """NaN and infinities, before any comparison: a clamp lets NaN through."""
-    actions = np.asarray(chunk.actions, dtype=np.float64)
-    if np.isfinite(actions).all():
+def check_finite(actions: FloatArray, extremes: list[float]) -> Rejection | None:
+    """NaN and infinities, before any comparison: a clamp lets NaN through.
+
+    extremes: the least and the largest of each column; NaN where the column has one.
+    """
+    if all(map(isfinite, extremes)):
         return None
     row, column = np.argwhere(~np.isfinite(actions))[0]
     text = f"row {row}, column {column} is {actions[row, column]}"
     return Rejection("chunk_not_finite", text, hard=True)
 
 
-def check_positions(rows: FloatArray, limits: ArmLimits) -> Rejection | None:
-    """Rows [n, joints] against the robot's position limits."""
+def check_positions(rows: FloatArray, least: Row, most: Row, limits: ArmLimits) -> Rejection | None:
+    """Rows [n, joints], least and largest [joints], against the robot's position limits."""
+    if _beyond(least, most, limits) <= POSITION_TOLERANCE:
+        return None
     low, high = np.asarray(limits.lower), np.asarray(limits.upper)
     beyond = np.maximum(low - rows, rows - high)
     row, joint = np.unravel_index(int(beyond.argmax()), beyond.shape)
-    if beyond[row, joint] <= POSITION_TOLERANCE:
-        return None
     value = float(rows[row, joint])
     bound = limits.lower[joint] if value < limits.lower[joint] else limits.upper[joint]
     text = f"row {row}: {limits.names[joint]} at {value:.4g} rad is beyond its limit {bound:.4g}"
     return Rejection("chunk_position", text, True, value, bound)
 
 
-def check_widths(widths: FloatArray | None, limits: GripperLimits | None) -> Rejection | None:
-    """Opening widths [n] against the gripper's range."""
-    if widths is None or limits is None:
+def _beyond(least: Row, most: Row, limits: ArmLimits) -> float:
+    """How far a range of positions [rad] reaches out of the limits at most; 0: not."""
+    farthest = 0.0
+    for low, high, lower, upper in zip(least, most, limits.lower, limits.upper):
+        farthest = max(farthest, max(lower - low, high - upper))
+    return farthest
+
+
+def check_widths(least: float, most: float, limits: GripperLimits | None) -> Rejection | None:
+    """Smallest and largest opening width [m] against the gripper's range."""
+    if limits is None:
         return None
-    for width in (float(widths.min()), float(widths.max())):
+    for width in (least, most):
         bound = limits.closed if width < limits.closed else limits.open
         if not limits.closed - GRIPPER_TOLERANCE <= width <= limits.open + GRIPPER_TOLERANCE:
             text = (
@@ -189,45 +216,34 @@ def worst_excess(
     rows: FloatArray, step: float, limits: ArmLimits, config: GateConfig
 ) -> tuple[float, str, int]:
     """Largest ratio of a divided difference to the robot's limit, its quantity and joint."""
-    worst = (0.0, "velocity", 0)
     short = min(rows_in(config.velocity_span, step), max(len(rows) - 1, 1))
     long = rows_in(config.curvature_span, step)
-    for quantity, order, span, bound in (
-        ("velocity", 1, short, limits.velocity),
-        ("acceleration", 2, long, limits.acceleration),
-        ("jerk", 3, long, limits.jerk),
+    slopes = _difference(rows, long)
+    bends = _difference(slopes, long)
+    worst, worst_quantity, worst_joint = 0.0, "velocity", 0
+    for quantity, differences, scale, bounds in (
+        ("velocity", _difference(rows, short), short * step, limits.velocity),
+        ("acceleration", bends, (long * step) ** 2, limits.acceleration),
+        ("jerk", _difference(bends, long), (long * step) ** 3, limits.jerk),
     ):
-        peak = peak_difference(rows, order, span, step)
-        if peak is not None:
-            ratio = peak / np.asarray(bound)
-            joint = int(ratio.argmax())
-            worst = max(worst, (float(ratio[joint]), quantity, joint))
-    return worst
+        if not len(differences):
+            continue
+        peaks: Row = np.abs(differences).max(axis=0).tolist()
+        for joint in range(len(peaks)):
+            ratio = peaks[joint] / scale / bounds[joint]
+            if ratio > worst:
+                worst, worst_quantity, worst_joint = ratio, quantity, joint
+    return worst, worst_quantity, worst_joint
 
 
-def peak_difference(rows: FloatArray, order: int, span: int, step: float) -> FloatArray | None:
-    """Largest divided difference [joints] over `span` rows; None where the rows are too few."""
-    difference = rows
-    for _ in range(order):
-        if len(difference) <= span:
-            return None
-        difference = difference[span:] - difference[:-span]
-    peak: FloatArray = np.abs(difference).max(axis=0) / (span * step) ** order
-    return peak
+def _difference(rows: FloatArray, span: int) -> FloatArray:
+    """Of each row from the one `span` before; empty where the rows are too few."""
+    return rows[span:] - rows[:-span]
 
 
 def rows_in(span: float, step: float) -> int:
     """Rows `step` s apart that span at least `span` s."""
     return max(1, math.ceil(span / step - 1e-6))
-
-
-def _clipped(
-    rows: FloatArray, widths: FloatArray | None, limits: RobotLimits
-) -> tuple[FloatArray, FloatArray | None]:
-    inside = np.clip(rows, limits.arm.lower, limits.arm.upper)
-    if widths is None or limits.gripper is None:
-        return inside, None
-    return inside, np.clip(widths, limits.gripper.closed, limits.gripper.open)
 
 
 def jump(row: Row, commanded: Row) -> tuple[float, int]:

@@ -54,7 +54,9 @@ SMOOTHED_DEVIATION: Final = 0.015
 PEAKS_AHEAD: Final = 0.15
 
 # Matrices kept: one for each number of rows and passes that plans had lately.
-OPERATORS_MAX: Final = 128
+OPERATORS_MAX: Final = 256
+# Plans are followed at first along a curve of fewer rows than this.
+WARM_ROWS: Final = 32
 
 Row = list[float]
 State = tuple[Row, Row, Row]
@@ -63,6 +65,17 @@ State = tuple[Row, Row, Row]
 def control_points(rows: FloatArray, passes: int) -> FloatArray:
     """Control points -1 to n of the curve of rows [n, joints]: [n + 2, joints]."""
     return np.asarray(_operator(len(rows), passes) @ rows, np.float64)
+
+
+def warm_up() -> None:
+    """Make the matrices of a plan's first rows, and have BLAS make its workspace.
+
+    Where memory is locked, the first product of more than a few rows takes 11 ms for that: not to
+    be in the first chunk's callback, before a tick.
+    """
+    for count in range(2, WARM_ROWS):
+        for passes in SMOOTHING_PASSES[:2]:
+            control_points(np.zeros((count, 1)), passes)
 
 
 @functools.lru_cache(maxsize=OPERATORS_MAX)
