@@ -7,25 +7,27 @@ from collections.abc import Callable, Sequence
 from sensor_msgs.msg import JointState as JointStateMessage
 
 from salus_ros.interfaces import JointState
-from salus_ros.nodes import conversions
-from salus_ros.nodes.base_node import NodeBasics
+from salus_ros.nodes import qos, topics
+from salus_ros.nodes.joint_form import JointReader
+from salus_ros.nodes.managed_node import ManagedNode
 
 
-def joint_callback(
-    node: NodeBasics,
+def subscribe_to_joints(
+    node: ManagedNode,
     joint_names: Sequence[str],
     gripper_name: str,
     take: Callable[[JointState], str],
-) -> Callable[[JointStateMessage], None]:
-    """Subscription callback that hands joint states to `take`.
+) -> None:
+    """Hand joint states to `take` until the opposite transition.
 
     take returns what is wrong with a joint state in one line, or "". A message that can't be
     converted is reported and not handed on.
     """
+    reader = JointReader(joint_names, gripper_name)
 
-    def on_joints(message: JointStateMessage) -> None:
+    def on_joints(message: bytes) -> None:
         try:
-            problem = take(conversions.joint_state(message, joint_names, gripper_name))
+            problem = take(reader.read(message))
         except ValueError as error:
             problem = str(error)
         if problem:
@@ -33,4 +35,4 @@ def joint_callback(
         else:
             node.recovered("joints")
 
-    return on_joints
+    node.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR, raw=True)

@@ -67,10 +67,17 @@ class ManagedNode(NodeBasics, LifecycleNode):
     # What subclasses use.
 
     def subscribe(
-        self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
+        self,
+        kind: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        profile: QoSProfile,
+        *,
+        raw: bool = False,
     ) -> None:
-        """Subscribe until the opposite transition."""
-        subscription = self.create_subscription(kind, topic, self.guarded(callback), profile)
+        """Subscribe until the opposite transition; raw: to messages as bytes."""
+        guarded = self.guarded(callback)
+        subscription = self.create_subscription(kind, topic, guarded, profile, raw=raw)
         self._scope.callback(self.destroy_subscription, subscription)
 
     def publish_on(self, kind: type, topic: str, profile: QoSProfile) -> Publisher:

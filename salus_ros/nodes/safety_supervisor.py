@@ -19,7 +19,6 @@ from rclpy.guard_condition import GuardCondition
 from rclpy.parameter import Parameter as RosParameter
 from salus_msgs.msg import FailurePrediction as FailurePredictionMessage
 from salus_msgs.msg import RobotMode as RobotModeMessage
-from sensor_msgs.msg import JointState as JointStateMessage
 from std_msgs.msg import Header
 
 from salus_ros.diagnosis import Diagnosis
@@ -29,7 +28,7 @@ from salus_ros.nodes.command_output import CommandOutput
 from salus_ros.nodes.detector_parameters import CALIBRATION, load_detectors
 from salus_ros.nodes.gate_parameters import gate_config
 from salus_ros.nodes.gate_reports import GateReports
-from salus_ros.nodes.joint_input import joint_callback
+from salus_ros.nodes.joint_input import subscribe_to_joints
 from salus_ros.nodes.journal_parameters import open_journal
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.operator_requests import OperatorRequests
@@ -126,8 +125,7 @@ class SafetySupervisor(ManagedNode):
 
     def _listen(self) -> None:
         self._plans.listen()
-        on_joints = joint_callback(self, self._names, self._gripper, self._take_joints)
-        self.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR)
+        subscribe_to_joints(self, self._names, self._gripper, self._take_joints)
         self._to_prepare = self._on_demand(self._prepare)
         self._more_to_check = self._on_demand(self._check_slices)
         self._chores_due = self._on_demand(self._chores)

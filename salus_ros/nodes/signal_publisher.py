@@ -14,7 +14,7 @@ from sensor_msgs.msg import JointState as JointStateMessage
 
 from salus_ros.interfaces import JointState
 from salus_ros.nodes import conversions, qos, topics
-from salus_ros.nodes.joint_input import joint_callback
+from salus_ros.nodes.joint_input import subscribe_to_joints
 from salus_ros.nodes.managed_node import ManagedNode
 from salus_ros.nodes.parameters import Parameter
 from salus_ros.nodes.robot_parameters import LIMITS, ROBOT_PARAMETERS, load_robot_limits
@@ -89,8 +89,7 @@ class SignalPublisher(ManagedNode):
         self._signals = self.publish_on(SignalsMessage, topics.SIGNALS, qos.SIGNALS)
         self.subscribe(ActionChunkMessage, topics.ACTION_CHUNK, self._on_chunk, qos.PLAN)
         self.subscribe(PolicyStateMessage, topics.POLICY_STATE, self._on_policy_state, qos.PLAN)
-        on_joints = joint_callback(self, self._names, self._gripper, self._take_joints)
-        self.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR)
+        subscribe_to_joints(self, self._names, self._gripper, self._take_joints)
         self.subscribe(JointStateMessage, topics.JOINT_COMMANDS, self._on_command, qos.PLAN)
         self.subscribe(Intervention, topics.INTERVENTIONS, self._on_intervention, qos.SIGNALS)
         self.every(1.0 / self.parameter("poll_rate"), self._publish_due)

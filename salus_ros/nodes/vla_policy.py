@@ -14,7 +14,6 @@ from typing import Any
 from salus_msgs.msg import ActionChunk as ActionChunkMessage
 from salus_msgs.msg import PolicyState as PolicyStateMessage
 from sensor_msgs.msg import Image
-from sensor_msgs.msg import JointState as JointStateMessage
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
@@ -22,7 +21,7 @@ from salus_ros.deploy.deployment import Deployment, read_deployment
 from salus_ros.interfaces import Instant, JointState
 from salus_ros.nodes import conversions, qos, topics
 from salus_ros.nodes.camera_topics import chosen_topics
-from salus_ros.nodes.joint_input import joint_callback
+from salus_ros.nodes.joint_input import subscribe_to_joints
 from salus_ros.nodes.managed_node import ConfigurationError, ManagedNode
 from salus_ros.nodes.policy_parameters import PARAMETERS, POLICY_OPTIONS, TOLD_TO_POLICY
 from salus_ros.nodes.run import run
@@ -127,8 +126,7 @@ class VlaPolicy(ManagedNode):
         self.get_logger().info(f"early-exit core: {kind}")
 
     def _subscribe_inputs(self) -> None:
-        on_joints = joint_callback(self, self._names, self._gripper, self._take_joints)
-        self.subscribe(JointStateMessage, topics.JOINT_STATES, on_joints, qos.SENSOR)
+        subscribe_to_joints(self, self._names, self._gripper, self._take_joints)
         # Latched, for an instruction given before this node came; volatile, for `ros2 topic pub`,
         # whose publisher a latched subscription would not hear.
         self.subscribe(String, topics.INSTRUCTION, self._on_instruction, qos.STATE)
