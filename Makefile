@@ -21,8 +21,13 @@ PYTEST := $(PYTHON) -m pytest
 ALONE := test/ros test/launch
 SHARED := test/architecture test/gpu test/property test/unit
 WORKERS := -n auto --maxprocesses 8
-# As pytest, but content where ARGS leaves none of a folder's tests.
-FEW := || [ $$? = 5 ]
+# With options for pytest. 5: ARGS leaves none of these tests; an error where it leaves none at all.
+define run_tests
+shared=0; $(PYTEST) $(1) $(WORKERS) $(SHARED) $(ARGS) || shared=$$?; \
+[ $$shared = 0 -o $$shared = 5 ] || exit $$shared; \
+alone=0; $(PYTEST) $(1) $(ALONE) $(ARGS) || alone=$$?; \
+[ $$alone = 0 ] || [ $$alone = 5 -a $$shared = 0 ] || exit $$alone
+endef
 
 # A sourced ROS install is used where there is one; else ROS comes from PyPI wheels.
 ifdef ROS_DISTRO
@@ -46,14 +51,12 @@ demo: build
 	@$(SOURCE) $(VENV)/bin/salus demo $(ARGS)
 
 test: build $(VENV)/.lerobot
-	@$(SOURCE) $(PYTEST) -m 'not thorough' $(WORKERS) $(SHARED) $(ARGS) $(FEW)
-	@$(SOURCE) $(PYTEST) -m 'not thorough' $(ALONE) $(ARGS) $(FEW)
+	@$(SOURCE) $(call run_tests,-m 'not thorough')
 	@if [ -n "$(CARGO)" ]; then $(CARGO) test --quiet --manifest-path sedac_core/Cargo.toml; \
 	else echo "sedac_core: Rust tests skipped, no cargo on PATH"; fi
 
 test-thorough: build $(VENV)/.lerobot
-	@$(SOURCE) $(PYTEST) --timeout 3600 $(WORKERS) $(SHARED) $(ARGS) $(FEW)
-	@$(SOURCE) $(PYTEST) --timeout 3600 $(ALONE) $(ARGS) $(FEW)
+	@$(SOURCE) $(call run_tests,--timeout 3600)
 
 build: $(VENV)/.system $(VENV)/.messages $(VENV)/.sedac $(VENV)/.compiled
 

@@ -2,7 +2,8 @@
 
 Both stamp each command just before it is handed to the middleware, on one clock: what is judged is
 when a node sends, not how promptly a busy reader gets to look. At that moment the tick's own work
-is over: from there on rclpy publishes, as it does for the bare node.
+is over: from there on rclpy publishes. The bare node's publishing includes serializing its message,
+which is part of the supervisor's own work.
 """
 
 from __future__ import annotations
@@ -136,6 +137,12 @@ class TimedSupervisor(SafetySupervisor):
         super()._take_chunk(chunk)
         if self._profile is not None:
             self._profile.flush("chunk")
+
+    def give_way(self) -> None:
+        """In a chunk's callback: what it did so far is none of the tick's."""
+        if self._profile is not None:
+            self._profile.flush("chunk")
+        super().give_way()
 
     def _prepare(self) -> None:
         if self._profile is not None:

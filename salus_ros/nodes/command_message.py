@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
 
 from salus_ros.interfaces import JointCommand
@@ -14,7 +15,10 @@ _NUMBER = struct.Struct("<d")
 
 
 class CommandMessage:
-    """Positions and velocities; between two of them a cubic Hermite curve is meant."""
+    """Positions and velocities; between two of them a cubic Hermite curve is meant.
+
+    Each form is serialized once, each command's numbers are put in.
+    """
 
     def __init__(self, joint_names: Sequence[str], gripper_name: str) -> None:
         self._arm = _form(joint_names)
@@ -23,15 +27,21 @@ class CommandMessage:
     def serialized(self, command: JointCommand) -> bytes:
         """The message of a command."""
         positions, velocities = command.positions.tobytes(), command.velocities.tobytes()
-        if command.gripper is None:
-            return self._arm.filled(command.stamp, position=positions, velocity=velocities)
-        return self._with_gripper.filled(
-            command.stamp,
-            position=positions + _NUMBER.pack(command.gripper),
-            velocity=velocities + _NUMBER.pack(0.0),
-        )
+        form, data = self._arm
+        if command.gripper is not None:
+            form, data = self._with_gripper
+            positions += _NUMBER.pack(command.gripper)
+            velocities += _NUMBER.pack(0.0)
+        form.fill(data, command.stamp, position=positions, velocity=velocities)
+        return bytes(data)
 
 
-def _form(names: Sequence[str]) -> JointForm:
+def _form(names: Sequence[str]) -> tuple[JointForm, bytearray]:
     zeros = [0.0] * len(names)
-    return JointForm(JointState(name=list(names), position=zeros, velocity=zeros))
+    message = JointState(name=list(names), position=zeros, velocity=zeros)
+    form, data = JointForm(message), bytearray(serialize_message(message))
+    if not form.fits(data):
+        raise RuntimeError(
+            "this middleware doesn't encode messages in little-endian CDR: use another RMW"
+        )
+    return form, data

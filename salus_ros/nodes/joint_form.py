@@ -2,6 +2,10 @@
 
 Both come up to a thousand times a second, always with the same names. rclpy takes and gives bytes
 as they are; to make a message of them, names and all, takes ten times as long.
+
+CDR, the encoding of ROS 2's messages: every number is aligned to its own size, counted from behind
+four bytes that tell the encoding; a length comes before each text and list. What alignment skips,
+and what Fast DDS leaves behind the end, may hold anything.
 """
 
 from __future__ import annotations
@@ -10,56 +14,54 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
-from rclpy.serialization import deserialize_message, serialize_message
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState as JointStateMessage
 
 from salus_ros.interfaces import NANOSECONDS, FloatArray, JointState
 from salus_ros.nodes import conversions
 
+_LITTLE_ENDIAN = b"\x00\x01"
+_ORIGIN = 4
 _STAMP = struct.Struct("<iI")
-# Values whose bytes can't be anything else's: where they are found, others go.
-_MARKED_STAMP = 305419896 * NANOSECONDS + 591751049
-_MARKED_NUMBER = 1.2345678901e-123
-_LISTS = ("position", "velocity", "effort")
+_COUNT = struct.Struct("<I")
+_NUMBER = 8  # bytes
 
 
 class JointForm:
-    """The form of JointStates of one frame, with the same names and lists as `like`."""
+    """The form of JointStates of one frame, with the same names and lengths of lists as `like`."""
 
     def __init__(self, like: JointStateMessage) -> None:
-        marked = JointStateMessage(name=list(like.name))
-        marked.header.frame_id = like.header.frame_id
-        marked.header.stamp = conversions.time_message(_MARKED_STAMP)
-        marks: dict[str, bytes] = {}
-        for place, name in enumerate(_LISTS):
-            numbers = [
-                _MARKED_NUMBER * (3 * k + place + 1) for k in range(len(getattr(like, name)))
-            ]
-            setattr(marked, name, numbers)
-            marks[name] = struct.pack(f"<{len(numbers)}d", *numbers)
-        self._data = bytearray(serialize_message(marked))
-        self._stamp = self._place(_STAMP.pack(*divmod(_MARKED_STAMP, NANOSECONDS)))
-        self._lists = {name: self._place(mark) for name, mark in marks.items() if mark}
-        self._fixed = self._between([self._stamp, *self._lists.values()])
+        self._fixed = [(slice(0, len(_LITTLE_ENDIAN)), _LITTLE_ENDIAN)]
+        self._size = _ORIGIN
+        self._stamp = self._take(_STAMP.size, 4)
+        self._keep_text(like.header.frame_id)
+        self._keep(_COUNT.pack(len(like.name)))
+        for name in like.name:
+            self._keep_text(name)
+        self._lists = {
+            name: self._take_list(len(getattr(like, name)))
+            for name in ("position", "velocity", "effort")
+        }
 
-    def _place(self, mark: bytes) -> slice:
-        if self._data.count(mark) != 1:
-            raise RuntimeError(
-                "this middleware doesn't encode messages in little-endian CDR: use another RMW"
-            )
-        begin = self._data.index(mark)
-        return slice(begin, begin + len(mark))
+    def _take(self, size: int, alignment: int) -> slice:
+        begin = self._size + -(self._size - _ORIGIN) % alignment
+        self._size = begin + size
+        return slice(begin, self._size)
 
-    def _between(self, places: list[slice]) -> list[tuple[slice, bytes]]:
-        """What stands before, between and after places, in their order, the same in each."""
-        begins = [0, *(place.stop for place in places)]
-        ends = [*(place.start for place in places), len(self._data)]
-        parts = [slice(begin, end) for begin, end in zip(begins, ends, strict=True)]
-        return [(part, bytes(self._data[part])) for part in parts]
+    def _keep(self, content: bytes) -> None:
+        self._fixed.append((self._take(len(content), _COUNT.size), content))
 
-    def fits(self, data: bytes) -> bool:
+    def _keep_text(self, text: str) -> None:
+        content = text.encode() + b"\0"
+        self._keep(_COUNT.pack(len(content)) + content)
+
+    def _take_list(self, count: int) -> slice:
+        self._keep(_COUNT.pack(count))
+        return self._take(count * _NUMBER, _NUMBER if count else 1)
+
+    def fits(self, data: bytes | bytearray) -> bool:
         """Whether a serialized message is of this form."""
-        if len(data) != len(self._data):
+        if len(data) < self._size:
             return False
         return all(data[part] == expected for part, expected in self._fixed)
 
@@ -69,22 +71,18 @@ class JointForm:
         return int(seconds * NANOSECONDS + rest)
 
     def numbers(self, data: bytes, name: str) -> FloatArray:
-        """A list of a message of this form; empty where the form has none."""
-        place = self._lists.get(name)
-        if place is None:
-            return np.empty(0)
-        return np.frombuffer(data, "<f8", (place.stop - place.start) // 8, place.start)
+        """A list of a message of this form."""
+        place = self._lists[name]
+        return np.frombuffer(data, "<f8", (place.stop - place.start) // _NUMBER, place.start)
 
-    def filled(self, stamp: int, **lists: bytes) -> bytes:
-        """A message with this stamp [ns] and these lists; ValueError for one of another size."""
-        data = self._data
+    def fill(self, data: bytearray, stamp: int, **lists: bytes) -> None:
+        """Put a stamp [ns] and lists of numbers into a message; ValueError for another size."""
         data[self._stamp] = _STAMP.pack(*divmod(stamp, NANOSECONDS))
         for name, numbers in lists.items():
             place = self._lists[name]
             if len(numbers) != place.stop - place.start:
-                raise ValueError(f"{len(numbers) // 8} values of {name}")
+                raise ValueError(f"{len(numbers) // _NUMBER} values of {name}")
             data[place] = numbers
-        return bytes(data)
 
 
 class JointReader:
@@ -95,7 +93,7 @@ class JointReader:
         self._form: JointForm | None = None
 
     def read(self, data: bytes) -> JointState:
-        """As `conversions.joint_state` of the message; raises ValueError as that does."""
+        """As `conversions.joint_state` of the message; ValueError as there, and for other bytes."""
         form = self._form
         if form is None or not form.fits(data):
             return self._read_whole(data)
@@ -114,11 +112,13 @@ class JointReader:
         return numbers[self._order] if len(numbers) else numbers
 
     def _read_whole(self, data: bytes) -> JointState:
-        message = deserialize_message(data, JointStateMessage)
+        try:
+            message = deserialize_message(data, JointStateMessage)
+        except RuntimeError as error:
+            raise ValueError(f"joint state of {len(data)} bytes is none: {error}") from error
         state = conversions.joint_state(message, self._names, self._gripper)
-        names = list(message.name)
         # Of a name that is there twice, the last one counts.
-        index = {name: place for place, name in enumerate(names)}
+        index = {name: place for place, name in enumerate(message.name)}
         self._order = [index[name] for name in self._names]
         self._gripper_place = index.get(self._gripper)
         self._form = JointForm(message)

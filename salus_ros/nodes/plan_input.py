@@ -113,9 +113,9 @@ class PlanInput:
     def _on_target(self, message: JointStateMessage) -> None:
         """One a tick is enough, however fast they come: a check costs more than a tick."""
         if not self._taken:
-            self._taken = True
             self._count += 1
             self._read(self._target, message, TARGET_SOURCE, self._count)
+            self._taken = True  # also where a tick came in between
 
     def _target(self, message: JointStateMessage) -> ActionChunk:
         names = self._limits.arm.names

@@ -2,15 +2,16 @@
 
 rclpy's own makes a new wait set of all entities after each callback. In the supervisor that took
 two thirds of the process's time and made its ticks late. Of what remained, most was the
-middleware's: some microseconds for each entity that is waited for, each time. More than half of
-a node's are services, which are asked for little: while there is other work, they are looked at
-every SERVICE_PERIOD.
+middleware's: some microseconds for each entity that is waited for, each time. About half of a
+node's are services, which are asked for little: while there is other work, they are looked at every
+SERVICE_PERIOD.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from rclpy._rclpy_pybind11 import WaitSet
@@ -36,7 +37,7 @@ KINDS = ("subscription", "guard_condition", "timer", "client", "service")
 class EntitySet:
     """Entities of nodes and the wait set that is used for them again and again.
 
-    groups: entities of each of KINDS.
+    groups: entities of each of KINDS. What another thread destroys meanwhile lasts until `close`.
     """
 
     def __init__(
@@ -49,6 +50,11 @@ class EntitySet:
             numbers += waitable.get_num_entities()
         sizes = [getattr(numbers, name) for name in NumberOfEntities.__slots__]
         self._wait_set = WaitSet(*sizes, context)
+        self._in_use = ExitStack()
+        for entity in (one for kind in KINDS for one in groups[kind]):
+            self._in_use.enter_context(entity.handle)
+        for waitable in waitables:
+            self._in_use.enter_context(waitable)
         self._adders = [
             (getattr(self._wait_set, f"add_{kind}"), entity.handle)
             for kind in KINDS
@@ -73,8 +79,13 @@ class EntitySet:
             entities[pointer]
             for kind, entities in self._by_pointer.items()
             for pointer in wait_set.get_ready_entities(kind)
+            if pointer in entities  # others are parts of waitables
         ]
         return found + [("waitable", w) for w in self.waitables if w.is_ready(wait_set)]
+
+    def close(self) -> None:
+        """Wait no more; let go what was destroyed."""
+        self._in_use.close()
 
 
 class StaticExecutor(SingleThreadedExecutor):
@@ -89,6 +100,7 @@ class StaticExecutor(SingleThreadedExecutor):
         self._tasks: list[tuple[Any, Any, Any]] = []
         self._stale = True
         self._triggered: dict[Any, None] = {}  # guard conditions that wait for their callback
+        self._sets: tuple[EntitySet, ...] = ()
         self._next_events = self._next_services = 0.0
         self._run: dict[str, Callable[[Any], None]] = {
             "subscription": self._run_subscription,
@@ -98,6 +110,12 @@ class StaticExecutor(SingleThreadedExecutor):
             "timer": self._run_timer,
             "waitable": lambda one: self._as_task(self._take_waitable, one),
         }
+
+    def shutdown(self, timeout_sec: float | None = None) -> bool:
+        """As the base class."""
+        done = bool(super().shutdown(timeout_sec))
+        self._let_go()
+        return done
 
     def wake(self) -> None:
         """rclpy calls it when an entity comes or goes; a destroyed one must not be waited for."""
@@ -133,7 +151,8 @@ class StaticExecutor(SingleThreadedExecutor):
         self.spin_once(timeout)
 
     def _wait(self, timeout: float | None) -> list[tuple[str, Any]]:
-        """What is ready, with its kind."""
+        """What is ready, with its kind; timeout below 0: as None."""
+        timeout = None if timeout is not None and timeout < 0.0 else timeout
         if self._stale:
             self._gather()
         found = self._wait_for_any(0.0 if self._triggered else timeout)
@@ -162,7 +181,13 @@ class StaticExecutor(SingleThreadedExecutor):
         self._next_services = time.monotonic() + SERVICE_PERIOD
         return found
 
+    def _let_go(self) -> None:
+        sets, self._sets = self._sets, ()
+        for entities in sets:
+            entities.close()
+
     def _gather(self) -> None:
+        self._let_go()
         self._stale = False
         self._next_services = 0.0
         nodes = self.get_nodes()
@@ -183,6 +208,7 @@ class StaticExecutor(SingleThreadedExecutor):
         self._entities = EntitySet(context, groups, others)
         self._prompt = EntitySet(context, groups | {"client": [], "service": []}, others)
         self._events = EntitySet(context, {kind: [] for kind in KINDS}, events)
+        self._sets = (self._entities, self._prompt, self._events)
         self._triggered = dict.fromkeys(
             g for g in self._triggered if g in groups["guard_condition"]
         )

@@ -57,6 +57,7 @@ PEAKS_AHEAD: Final = 0.15
 OPERATORS_MAX: Final = 256
 # Plans are followed at first along a curve of fewer rows than this.
 WARM_ROWS: Final = 32
+WARM_JOINTS: Final = 7
 
 Row = list[float]
 State = tuple[Row, Row, Row]
@@ -75,7 +76,7 @@ def warm_up() -> None:
     """
     for count in range(2, WARM_ROWS):
         for passes in SMOOTHING_PASSES[:2]:
-            control_points(np.zeros((count, 1)), passes)
+            control_points(np.zeros((count, WARM_JOINTS)), passes)
 
 
 @functools.lru_cache(maxsize=OPERATORS_MAX)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import JointState as JointStateMessage
 
 from salus_ros.nodes import conversions
@@ -18,7 +18,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True)
 
 @st.composite
 def messages(draw):
-    """Joints in any order, others among them, some missing; lists that are there, empty or short."""
+    """Joints in any order, others too, one may be missing; lists are whole, empty or short."""
     names = draw(st.permutations([*JOINTS, GRIPPER, "lift"]))
     names = names[: draw(st.sampled_from([9, 9, 9, 8]))]
     lists = [draw(st.lists(numbers, min_size=len(names), max_size=len(names)))]
@@ -51,6 +51,40 @@ def test_they_are_those_of_the_message(kinds, random):
         data = serialize_message(message)
         expected = told(lambda m=message: conversions.joint_state(m, JOINTS, GRIPPER))
         assert told(lambda d=data: reader.read(d)) == expected
+
+
+def test_what_alignment_skips_may_hold_anything(monkeypatch):
+    from salus_ros.nodes import joint_form
+
+    message = JointStateMessage(name=[*JOINTS, GRIPPER], position=[0.5] * 8)
+    data = bytearray(serialize_message(message))
+    reader = JointReader(JOINTS, GRIPPER)
+    reader.read(bytes(data))
+    skipped = [k for k in range(4, len(data)) if says_the_same(data, k, message)]
+    assert len(skipped) > 8
+    for k in skipped:
+        data[k] = 0xA5
+    monkeypatch.setattr(joint_form, "deserialize_message", None)
+    assert reader.read(bytes(data)).positions.tolist() == [0.5] * 7
+
+
+def says_the_same(data, place, message):
+    """Whether the message is the same with another byte there."""
+    changed = bytearray(data)
+    changed[place] ^= 0xFF
+    try:
+        return deserialize_message(bytes(changed), JointStateMessage) == message
+    except (RuntimeError, UnicodeDecodeError):
+        return False
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 8, b"\0\1\0\0" + b"\xff" * 60])
+def test_what_is_no_joint_state_is_said_and_the_next_one_is_read(data):
+    reader = JointReader(JOINTS, GRIPPER)
+    with pytest.raises(ValueError, match=r"joint state of \d+ bytes is none"):
+        reader.read(data)
+    good = serialize_message(JointStateMessage(name=list(JOINTS), position=[0.5] * 7))
+    assert reader.read(good).positions.tolist() == [0.5] * 7
 
 
 def test_of_the_same_form_no_message_is_made(monkeypatch):

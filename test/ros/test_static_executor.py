@@ -1,16 +1,20 @@
 """The nodes' executor: nothing is lost, nothing destroyed is touched, timers go first."""
 
 import contextlib
+import threading
 import time
 
 import pytest
 import rclpy
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.task import Future
+from rclpy.waitable import NumberOfEntities, Waitable
 from std_msgs.msg import Int32
 from std_srvs.srv import Trigger
 
@@ -116,6 +120,104 @@ def test_a_timer_that_is_due_goes_before_what_is_ready(node, executor):
     spin_until(executor, lambda: "c" in order)
     between = order[order.index("a") :]
     assert between[:5] == ["a", "timer", "b", "timer", "c"]
+
+
+def test_a_callback_that_takes_long_may_give_way_to_a_due_timer(node, executor):
+    order = []
+
+    def slow():
+        order.append("first part")
+        time.sleep(0.03)
+        executor.run_due_timers()
+        order.append("second part")
+
+    node.create_timer(0.02, lambda: order.append("timer"), clock=STEADY)
+    condition = node.create_guard_condition(slow)
+    executor.spin_once(0.0)
+    condition.trigger()
+    spin_until(executor, lambda: "second part" in order)
+    begin = order.index("first part")
+    assert order[begin : begin + 3] == ["first part", "timer", "second part"]
+
+
+def test_a_service_is_heard_while_there_is_other_work_all_the_time(node, executor):
+    node.create_service(Trigger, "ask", lambda _, response: response)
+    client = node.create_client(Trigger, "ask")
+    conditions = []
+
+    def again():
+        conditions[0].trigger()
+
+    conditions.append(node.create_guard_condition(again))
+    spin_until(executor, client.service_is_ready)
+    conditions[0].trigger()
+    reply = client.call_async(Trigger.Request())
+    spin_until(executor, reply.done)
+
+
+class Listening(Waitable):
+    """A waitable with a subscription of its own, as those of actions have."""
+
+    def __init__(self, handle, heard):
+        super().__init__(ReentrantCallbackGroup())
+        self.handle, self.heard = handle, heard
+
+    def get_num_entities(self):
+        return NumberOfEntities(num_subs=1)
+
+    def add_to_wait_set(self, wait_set):
+        self.index = wait_set.add_subscription(self.handle)
+
+    def is_ready(self, wait_set):
+        return wait_set.is_ready("subscription", self.index)
+
+    def take_data(self):
+        return self.handle.take_message(Int32, False)
+
+    async def execute(self, taken):
+        self.heard.append(taken[0].data)
+
+    def __enter__(self):
+        self.handle.__enter__()
+
+    def __exit__(self, *error):
+        self.handle.__exit__(*error)
+
+
+def test_what_a_waitable_waits_for_is_its_own(node, executor):
+    heard = []
+    node.create_subscription(Int32, "others", lambda _: None, 10)
+    subscription = node.create_subscription(Int32, "numbers", lambda _: None, 10)
+    node._subscriptions.remove(subscription)
+    node.add_waitable(Listening(subscription.handle, heard))
+    executor.spin_once(0.0)
+    node.create_publisher(Int32, "numbers", 10).publish(Int32(data=7))
+    spin_until(executor, lambda: heard == [7])
+
+
+def test_entities_may_be_destroyed_by_another_thread_meanwhile(node, executor):
+    """As a recorder does; without a hold on them the wait touches freed memory."""
+    ended = threading.Event()
+    subscriptions = [
+        node.create_subscription(Int32, f"numbers_{k}", lambda _: None, 10) for k in range(50)
+    ]
+    publisher = node.create_publisher(Int32, "numbers_0", 10)
+
+    def destroy():
+        for subscription in subscriptions:
+            node.destroy_subscription(subscription)
+            time.sleep(0.001)
+        ended.set()
+
+    executor.spin_once(0.0)
+    handle = subscriptions[0].handle
+    threading.Thread(target=destroy).start()
+    while not ended.is_set():
+        executor.spin_once(0.05)
+        publisher.publish(Int32(data=1))
+    executor.spin_once(0.0)
+    with pytest.raises(InvalidHandle), handle:
+        pass  # gone once nobody waits for it
 
 
 def test_a_service_may_wait_while_others_go_on(node, executor):

@@ -1,6 +1,6 @@
 """Statistical detectors (check 8): is this step of the policy like those that were calibrated on?
 
-numpy alone. `DetectorBank` scores the rows of plans for the gate, `calibrate_episodes` and
+`DetectorBank` scores the rows of plans for the gate, `calibrate_episodes` and
 `calibrate_pairs` set its thresholds, `DetectorCalibration` is what is kept in a file.
 """
 

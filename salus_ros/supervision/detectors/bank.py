@@ -3,8 +3,8 @@
 A row is scored when it comes into force (see plan_rows). Memory is bounded: one plan, and what the
 detectors carry from row to row.
 
-Scoring takes some tenths of a millisecond, more than a tick has to spare, so `prepare` does it
-ahead: what it found is used where those very rows come into force next.
+So that a tick has less to do, `prepare` scores ahead: what it found is used where those very rows
+come into force next.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Models:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Detectors in the order of the columns of `score`."""
+        """Detectors in the order of the columns of `score_episode`."""
         return ROW_DETECTORS if self.sequence is None else SEQUENCE_DETECTORS
 
     def score_episode(self, block: Block) -> FloatArray:

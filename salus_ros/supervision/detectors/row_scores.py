@@ -99,12 +99,12 @@ class _Sequence:
         sums = _sums(coordinates, before.sums)
         sizes = [abs(x / scale) for x, scale in zip(step, self._scale)]
         largest = _largest(sizes)
-        repeats, speed, missed = 0, sizes, 0
+        repeats, speed, missed = 0, sizes, [0.0] * len(sizes)
         if largest < STILL:
             repeats, speed = before.repeats + 1, before.speed
-            missed = min(before.repeats, MISSED_ROWS)
+            missed = [min(before.repeats, MISSED_ROWS) * x for x in speed]
         unseen = before.unseen + largest if stuck else 0.0
-        frozen = [*[missed * x for x in speed], float(repeats), unseen]
+        frozen = [*missed, float(repeats), unseen]
         steps = [*before.steps[1:], step]
         scores = [
             _over(sums, self._slow_reach),

@@ -72,10 +72,9 @@ class Episode:
         return revisions
 
 
-def steps_of(actions: FloatArray, before: FloatArray | None = None) -> FloatArray:
-    """Step [n, dims] to each row of actions [n, dims]; before [dims]: the row before the first."""
-    first = actions[:1] if before is None else before[None, :]
-    return np.diff(actions, axis=0, prepend=first)
+def steps_of(actions: FloatArray) -> FloatArray:
+    """Step [n, dims] to each row of actions [n, dims]; the first one's is 0."""
+    return np.diff(actions, axis=0, prepend=actions[:1])
 
 
 def check_episodes(episodes: Sequence[Episode], ranges: FloatArray) -> None:
