@@ -11,6 +11,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 CARGO := $(shell command -v cargo 2>/dev/null)
+# Else it looks for the jobs of this make.
+RUN_CARGO := env -u MAKEFLAGS -u MFLAGS $(CARGO)
 ARGS ?=
 export OMP_NUM_THREADS ?= 1
 # What follows the Python packages is built side by side: messages, the Rust core, compiled modules.
@@ -52,7 +54,7 @@ demo: build
 
 test: build $(VENV)/.lerobot
 	@$(SOURCE) $(call run_tests,-m 'not thorough')
-	@if [ -n "$(CARGO)" ]; then $(CARGO) test --quiet --manifest-path sedac_core/Cargo.toml; \
+	@if [ -n "$(CARGO)" ]; then $(RUN_CARGO) test --quiet --manifest-path sedac_core/Cargo.toml; \
 	else echo "sedac_core: Rust tests skipped, no cargo on PATH"; fi
 
 test-thorough: build $(VENV)/.lerobot
@@ -63,11 +65,11 @@ build: $(VENV)/.system $(VENV)/.messages $(VENV)/.sedac $(VENV)/.compiled
 lint: build $(VENV)/.lerobot
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	@$(SOURCE) $(VENV)/bin/mypy
-	@if [ -n "$(CARGO)" ]; then cd sedac_core && $(CARGO) fmt --check && \
-	$(CARGO) clippy --quiet --all-targets --features python -- -D warnings; fi
+	@if [ -n "$(CARGO)" ]; then cd sedac_core && $(RUN_CARGO) fmt --check && \
+	$(RUN_CARGO) clippy --quiet --all-targets --features python -- -D warnings; fi
 
 format:
-	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format . ; cd sedac_core && $(CARGO) fmt
+	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format . ; cd sedac_core && $(RUN_CARGO) fmt
 
 bench: build
 	@$(SOURCE) $(VENV)/bin/salus bench $(ARGS)
