@@ -18,8 +18,8 @@ PAGE = ROOT / "docs" / "supervisor.md"
 RESULTS = ROOT / "results"
 GATE_COLUMNS = (
     "Periods are the supervisor's / the bare node's; processor times p50 / p99. A tick's own work "
-    "ends where its command is serialized; the whole tick is that, publishing and what comes after. "
-    "What is worked out ahead, between ticks, is in none."
+    "ends where its command is serialized; the whole tick is that, publishing and what comes "
+    "after. What is worked out ahead, between ticks, is in none."
 )
 
 
