@@ -85,8 +85,9 @@ def check_actions(
     joints = columns[: len(limits.arm.names)]
     arm = actions[:, joints]
     ends = [least[column] for column in joints], [most[column] for column in joints]
+    beyond = _beyond(*ends, limits.arm)
     widths = actions[:, -1] if chunk.gripper_name else None
-    fault = check_positions(arm, *ends, limits.arm)
+    fault = check_positions(arm, beyond, limits.arm)
     if fault is None and widths is not None:
         fault = check_widths(least[-1], most[-1], limits.gripper)
     if fault is not None:
@@ -98,7 +99,7 @@ def check_actions(
         name = limits.arm.names[joint]
         text = f"{quantity} of {name} is {excess:.3g} times the robot's limit"
         return Rejection(f"chunk_{quantity}", text, True, excess, config.excess_allowed)
-    if _beyond(*ends, limits.arm) > 0.0:
+    if beyond > 0.0:
         arm = np.clip(arm, limits.arm.lower, limits.arm.upper)
     gripper = limits.gripper
     if gripper is None:
@@ -177,9 +178,9 @@ def check_finite(actions: FloatArray, extremes: list[float]) -> Rejection | None
     return Rejection("chunk_not_finite", text, hard=True)
 
 
-def check_positions(rows: FloatArray, least: Row, most: Row, limits: ArmLimits) -> Rejection | None:
-    """Rows [n, joints], least and largest [joints], against the robot's position limits."""
-    if _beyond(least, most, limits) <= POSITION_TOLERANCE:
+def check_positions(rows: FloatArray, farthest: float, limits: ArmLimits) -> Rejection | None:
+    """Rows [n, joints] against the robot's position limits; farthest [rad]: see `_beyond`."""
+    if farthest <= POSITION_TOLERANCE:
         return None
     low, high = np.asarray(limits.lower), np.asarray(limits.upper)
     beyond = np.maximum(low - rows, rows - high)

@@ -19,7 +19,8 @@ from salus_ros.interfaces import FloatArray
 from salus_ros.supervision.detectors.calibration import RATE_TOLERANCE, DetectorCalibration
 from salus_ros.supervision.detectors.errors import DetectorError
 from salus_ros.supervision.detectors.plan_rows import DueRows, PlanRows, Span, TimedPlan
-from salus_ros.supervision.detectors.row_scores import Row, RowScores, RowState
+from salus_ros.supervision.detectors.row_scores import RowScores, RowState
+from salus_ros.supervision.reference import Row
 
 
 @dataclass(frozen=True, slots=True)

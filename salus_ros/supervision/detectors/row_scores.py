@@ -14,8 +14,7 @@ from salus_ros.supervision.detectors.models import Models, SequenceModels
 from salus_ros.supervision.detectors.oscillation import WINDOW
 from salus_ros.supervision.detectors.slow_drift import ALLOWANCE
 from salus_ros.supervision.detectors.whitening import Whitening
-
-Row = list[float]
+from salus_ros.supervision.reference import Row
 
 
 class RowState:
